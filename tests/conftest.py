@@ -1,0 +1,22 @@
+"""What every test shares: an own home folder, no display, and properties that repeat exactly."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+# Set before anything imports matplotlib: tests draw into files, also where there is no display.
+os.environ["MPLBACKEND"] = "Agg"
+
+# No deadline: a slow machine is not a wrong result. Derandomised: a red run can be run again.
+settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory):
+    """Keep tests away from the user's downloaded weights and caches; return the folder used."""
+    home = tmp_path_factory.mktemp("cobot-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COBOT_HOME", str(home))
+        yield home
