@@ -59,9 +59,11 @@ def embed_prompts(
     """The sparse embedding of prompts, for a frame of the given side.
 
     Equal to the stock prompt encoder's at the trained side. Stock appends one "not a point" to
-    points that come without a box; here the caller puts it into `tokens`.
+    points that come without a box; here the caller puts it into `tokens`. Always fp32: bf16 would
+    round places to several pixels.
     """
-    placed = encoder.pe_layer.forward_with_coords(tokens.xy + 0.5, (side_px, side_px))
+    with torch.autocast(tokens.xy.device.type, enabled=False):
+        placed = encoder.pe_layer.forward_with_coords(tokens.xy + 0.5, (side_px, side_px))
     kinds = torch.cat(
         [encoder.not_a_point_embed.weight, *(kind.weight for kind in encoder.point_embeddings)]
     )
@@ -89,8 +91,9 @@ def embed_masks(
 
 
 def grid_positions(encoder: PromptEncoder, grid: int) -> Float[Tensor, "1 c grid grid"]:
-    """The positional encoding of every place of the image embedding."""
-    return encoder.pe_layer((grid, grid)).unsqueeze(0)
+    """The positional encoding of every place of the image embedding, always fp32."""
+    with torch.autocast(encoder.no_mask_embed.weight.device.type, enabled=False):
+        return encoder.pe_layer((grid, grid)).unsqueeze(0)
 
 
 @dataclass(frozen=True, slots=True)
