@@ -14,16 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # Bottom to top. A name covers its submodules, but for packages listed again with a name below them.
 LAYERS = (
     {"cobot", "cobot.errors", "cobot.shapes"},
-    {"cobot.geometry", "cobot.adapters.protocol"},
+    {"cobot.geometry"} | {f"cobot.adapters.{name}" for name in ("protocol", "atomic")},
     {"cobot.volume", "cobot.planes"}
-    | {
-        f"cobot.adapters.{name}"
-        for name in "lora adaptformer relation hypercomplex config slot".split()
-    },
+    | {f"cobot.adapters.{name}" for name in "config hypercomplex relation slot".split()}
+    | {f"cobot.adapters.{name}" for name in "lora adaptformer handle card".split()},
     {f"cobot.{name}" for name in "io slicing prompts intensity datasets adapters".split()}
-    | {
-        f"cobot.adapters.{name}" for name in "attach checkpoint store importer export count".split()
-    },
+    | {f"cobot.adapters.{name}" for name in "attach count learning_rates".split()}
+    | {f"cobot.adapters.{name}" for name in "checkpoint loading store importer export".split()},
     {"cobot.sam", "cobot.propagate"},
     {"cobot.pipeline", "cobot.training", "cobot.selection"},
     {"cobot.server", "cobot.report"},
