@@ -10,6 +10,7 @@ from cobot.datasets.implicit import (
     Points,
     Vector,
     Waves,
+    merge,
     oval,
     random_waves,
 )
@@ -90,7 +91,7 @@ def random_build(rng: np.random.Generator) -> Build:
 
 def skin(build: Build, points: Points) -> Distance:
     """Surface of the body."""
-    return oval(points, (0, 0), (build.half_width_mm, build.half_depth_mm), 2.35)
+    return oval(points, (0, 0), (build.half_width_mm, build.half_depth_mm), 0.35)
 
 
 def muscle_wall(build: Build, points: Points) -> Distance:
@@ -98,24 +99,25 @@ def muscle_wall(build: Build, points: Points) -> Distance:
     width = build.half_width_mm - build.fat_mm
     front = build.half_depth_mm - 0.75 * build.fat_mm
     back = build.half_depth_mm - 0.45 * build.fat_mm
-    return oval(points, (0, (front - back) / 2), (width, (front + back) / 2), 2.3)
+    return oval(points, (0, (front - back) / 2), (width, (front + back) / 2), 0.25)
 
 
 def cavity(build: Build, points: Points) -> Distance:
     """Inside of the trunk's wall; the spine stands in it from behind."""
     width = build.half_width_mm - build.fat_mm - 12
     front = build.half_depth_mm - 0.75 * build.fat_mm - 11
-    back = 60 * build.scale
-    return oval(points, (0, (front - back) / 2), (width, (front + back) / 2), 2.35)
+    back = 87 * build.scale
+    return oval(points, (0, (front - back) / 2), (width, (front + back) / 2), 0.25)
 
 
 def under_diaphragm(build: Build, points: Points) -> Distance:
     """Below 0 under the two domes of the diaphragm, above 0 in the chest."""
     x, y, z = points
     depth = y - 18
-    drop = np.where(depth < 0, 0.0125, 0.0055) * depth * depth
+    drop = np.where(depth < 0, 0.0125, 0.0035) * depth * depth
     right = build.dome_mm - 0.0115 * (x - 72) ** 2 - drop
     left = build.dome_mm - 14 - 0.0125 * (x + 74) ** 2 - drop
-    dome = np.maximum(np.maximum(right, left), build.dome_mm - 34 - drop)
+    middle = build.dome_mm - 24 - drop
+    dome = -merge(merge(-right, -left, 30), -middle, 30)
     slope = np.sqrt(1 + (0.02 * depth) ** 2 + (0.022 * (np.abs(x) - 73)) ** 2)
     return ((z - dome) / slope).astype(np.float32)

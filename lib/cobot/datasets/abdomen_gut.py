@@ -75,9 +75,9 @@ def _mesentery(build: Build) -> list[Structure]:
 def _small_bowel(build: Build) -> list[Structure]:
     """Loops: short bent tubes with a bright wall and water, gruel or a little gas inside."""
     loops = []
-    for _ in range(int(build.rng.integers(9, 16))):
+    for _ in range(int(build.rng.integers(14, 24))):
         centre = build.near((0, 0, 0), 0)
-        x, z = build.rng.uniform(-78, 78), build.rng.uniform(-135, -22)
+        x, z = build.rng.uniform(-84, 84), build.rng.uniform(-130, -25)
         y = build.rng.uniform(10, 72) * build.scale
         centre = (float(x), float(y), float(z))
         turn = build.rng.uniform(0, 2 * np.pi)

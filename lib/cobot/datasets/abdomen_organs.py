@@ -11,6 +11,7 @@ from cobot.datasets.abdomen_trunk import vessels
 from cobot.datasets.implicit import (
     Distance,
     Points,
+    Vector,
     Waves,
     carve,
     ellipsoid,
@@ -19,7 +20,7 @@ from cobot.datasets.implicit import (
     tube,
     turn_about,
 )
-from cobot.datasets.scene import Bounds, Structure
+from cobot.datasets.scene import Bounds, Shape, Structure, Texture
 
 LIVER, SPLEEN, RIGHT_KIDNEY, LEFT_KIDNEY = 1, 2, 3, 4
 
@@ -40,16 +41,16 @@ def organs(build: Build) -> list[Structure]:
 
 
 def _in_abdomen(build: Build, points: Points, gap_mm: float) -> Distance:
-    """The abdomen's inside, under the diaphragm, `gap_mm` away from its wall."""
-    return np.maximum(cavity(build, points), under_diaphragm(build, points)) + np.float32(gap_mm)
+    """The abdomen's inside, `gap_mm` from its wall and close under the diaphragm."""
+    return np.maximum(cavity(build, points) + gap_mm, under_diaphragm(build, points) + 1)
 
 
 def _liver(build: Build) -> list[Structure]:
     """Right and left lobe, fissure, porta, branching portal and hepatic veins."""
     wave = build.ripple(2.6)
     low = float(build.rng.uniform(-12, 14))
-    right, right_radii = build.near((84, 6, 16 + low), 4), build.about((74, 76, 84))
-    left, left_radii = build.near((6, 46, 42 + low / 2), 5), build.about((66, 34, 38))
+    right, right_radii = build.near((84, 4, 24 + low), 4), build.about((80, 82, 88), 0.06)
+    left, left_radii = build.near((2, 46, 46 + low / 2), 5), build.about((70, 38, 38))
     hilum = build.near((30, -22, -8), 4)
     fissure = build.near((16, 62, 6), 3)
     turn = turn_about(1, float(build.rng.normal(-18, 6)))
@@ -58,7 +59,7 @@ def _liver(build: Build) -> list[Structure]:
         lobes = merge(ellipsoid(p, right, right_radii), ellipsoid(p, left, left_radii, turn), 18)
         lobes = carve(lobes, ellipsoid(p, hilum, (34, 40, 62)), 12)
         lobes = carve(lobes, tube(p, (fissure, (fissure[0], fissure[1] - 30, 26)), (5, 2)), 5)
-        lobes = carve(lobes, oval(p, (0, -50), (40, 52), 2), 8)
+        lobes = carve(lobes, oval(p, (0, -50), (40, 52)), 8)
         return -merge(-lobes - wave(p)[0], -_in_abdomen(build, p, 4), 4)
 
     bounds = Bounds((50, 20, 20), (140, 100, 120))
@@ -68,7 +69,7 @@ def _liver(build: Build) -> list[Structure]:
     ]
 
 
-def _liver_veins(build: Build, liver) -> list[Structure]:
+def _liver_veins(build: Build, liver: Shape) -> list[Structure]:
     porta = build.near((34, 8, 14), 3)
     fork = build.near((62, 8, 24), 3)
     reach = [build.near(to, 6) for to in ((100, 30, 30), (98, -28, 34), (104, 0, 0), (20, 44, 34))]
@@ -94,7 +95,7 @@ def _liver_veins(build: Build, liver) -> list[Structure]:
     ]
 
 
-def _textured(mean_hu: float, wave: Waves):
+def _textured(mean_hu: float, wave: Waves) -> Texture:
     def hu(p: Points, _: Distance) -> Float32[np.ndarray, "*grid"]:
         return wave(p)[0] + np.float32(mean_hu)
 
@@ -104,7 +105,7 @@ def _textured(mean_hu: float, wave: Waves):
 def _spleen(build: Build) -> list[Structure]:
     """A crescent under the left dome, hollowed towards stomach and kidney."""
     wave = build.ripple(2.2)
-    centre, radii = build.near((-94, -22, 32), 5), build.about((33, 56, 52), 0.12)
+    centre, radii = build.near((-98, -30, 26), 5), build.about((40, 62, 56), 0.12)
     inner = (centre[0] + 34, centre[1] + 16, centre[2] - 6)
     turn = turn_about(2, float(build.rng.normal(-16, 8))) @ turn_about(
         1, float(build.rng.normal(8, 6))
@@ -112,7 +113,7 @@ def _spleen(build: Build) -> list[Structure]:
 
     def shape(p: Points) -> Distance:
         body = ellipsoid(p, centre, radii, turn)
-        hollow = ellipsoid(p, inner, (34, 40, 60), turn)
+        hollow = ellipsoid(p, inner, (34, 46, 70), turn)
         return -merge(-carve(body, hollow, 9) - wave(p)[0], -_in_abdomen(build, p, 4), 5)
 
     mottled = build.ripple(18 if build.hu["aorta"] > 220 else 2, (12, 30))
@@ -124,7 +125,7 @@ def _kidney(build: Build, side: int) -> list[Structure]:
     """Cortex, pyramids and a sinus of fat that opens towards the middle and the front."""
     label = RIGHT_KIDNEY if side > 0 else LEFT_KIDNEY
     wave = build.ripple(1.3, (25, 60))
-    centre = build.near((side * 63, -38, -26 if side > 0 else -16), 4)
+    centre = build.near((side * 62, -44, -40 if side > 0 else -30), 4)
     radii = build.about((28, 25, 54))
     turn = turn_about(1, side * float(build.rng.normal(-13, 4))) @ turn_about(
         2, side * float(build.rng.normal(-28, 8))
@@ -136,7 +137,7 @@ def _kidney(build: Build, side: int) -> list[Structure]:
         return ellipsoid(p, centre, radii, turn) + wave(p)[0]
 
     def fat(p: Points) -> Distance:
-        return outline(p) - np.float32(9)
+        return outline(p) - np.float32(6)
 
     def parenchyma(p: Points) -> Distance:
         return carve(outline(p), ellipsoid(p, sinus, (18, 10, 28), turn), 5)
@@ -150,7 +151,7 @@ def _kidney(build: Build, side: int) -> list[Structure]:
         return (build.hu["cortex"] - drop * depth * pyramids).astype(np.float32)
 
     bounds = Bounds(centre, (60, 60, 75))
-    vein = tube_to(build, side, sinus)
+    vein = _renal_vein(build, side, sinus)
     return [
         Structure(fat, -104.0, bounds=bounds),
         vein,
@@ -161,7 +162,7 @@ def _kidney(build: Build, side: int) -> list[Structure]:
     ]
 
 
-def tube_to(build: Build, side: int, sinus) -> Structure:
+def _renal_vein(build: Build, side: int, sinus: Vector) -> Structure:
     """The renal vein, from the sinus to the vena cava's side of the spine."""
     x, y, z = sinus
     end = (side * 26.0, -8.0, z + 6)

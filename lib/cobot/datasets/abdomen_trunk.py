@@ -27,7 +27,7 @@ EVERYWHERE_Z_MM = 260.0
 
 def trunk(build: Build) -> list[Structure]:
     """Everything that is painted before the organs."""
-    return [*_wall(build), *_muscles(build), *_ribs(build), *_spine(build), *_chest(build)]
+    return [*_wall(build), *_chest(build), *_muscles(build), *_ribs(build), *_spine(build)]
 
 
 def vessels(build: Build) -> list[Structure]:
@@ -53,37 +53,30 @@ def _vertical(path: tuple[Vector, ...], radii: tuple[float, ...]) -> "partial[Di
 
 
 def _wall(build: Build) -> list[Structure]:
-    wave = build.ripple(1.2, (60, 140))
-    strands = build.ripple(14, (9, 22))
+    """Skin, fat under it, the layered muscles of the belly, and the fat between the organs."""
+    wave, strands = build.ripple(1.2, (60, 140)), build.ripple(7, (9, 22))
+    muscle = build.hu["muscle"]
 
-    def body(p: Points) -> Distance:
-        return skin(build, p)
+    def skin_hu(_: Points, distance: Distance) -> Distance:
+        return layer(distance + 2, 15, -106)
 
-    def under_skin(p: Points) -> Distance:
-        return skin(build, p) + 2.0
-
-    def muscle(p: Points) -> Distance:
-        return muscle_wall(build, p) + wave(p)[0]
-
-    def inside(p: Points) -> Distance:
-        return cavity(build, p) + 0.6 * wave(p)[0]
-
-    def fat_hu(p: Points, _: Distance) -> Float32[np.ndarray, "*grid"]:
-        return strands(p)[0] - 103
-
-    def muscle_hu(p: Points, _: Distance) -> Float32[np.ndarray, "*grid"]:
+    def wall_hu(p: Points, distance: Distance) -> Distance:
         """Three flat muscles with thin fat between them at the sides."""
-        depth = muscle_wall(build, p)
-        seam = np.abs(np.abs(depth + 6) - 2.2) < 0.5
+        seam = np.abs(np.abs(distance + 6) - 2.2) < 0.5
         lateral = (np.abs(p[0]) > 60) & (p[1] > -40)
-        return np.where(seam & lateral, -20, build.hu["muscle"]).astype(np.float32)
+        return np.where(seam & lateral, -20, muscle).astype(np.float32)
 
     return [
-        Structure(body, 15.0),
-        Structure(under_skin, -106.0),
-        Structure(muscle, muscle_hu),
-        Structure(inside, fat_hu),
+        Structure(lambda p: skin(build, p), skin_hu),
+        Structure(lambda p: muscle_wall(build, p) + wave(p)[0], wall_hu),
+        Structure(lambda p: cavity(build, p), lambda p, _: strands(p)[0] - 103),
     ]
+
+
+def layer(distance: Distance, outer_hu: float, inner_hu: float) -> Distance:
+    """One value outside a surface and another inside, blended over a millimetre."""
+    inside = np.clip(0.5 - distance, 0, 1)
+    return (outer_hu + inside * (inner_hu - outer_hu)).astype(np.float32)
 
 
 def _muscles(build: Build) -> list[Structure]:
@@ -92,16 +85,17 @@ def _muscles(build: Build) -> list[Structure]:
     back = muscle_back_mm(build)
     wave = build.ripple(1.5, (25, 60))
     hu = build.hu["muscle"]
-    structures = []
+    midline = partial(oval, centre_mm=(0, -73 * s), radii_mm=(30 * s, 25 * s), squareness=0.3)
+    structures = [Structure(midline, hu, bounds=Bounds((0, -73, 0), (36, 34, EVERYWHERE_Z_MM)))]
     for side in (1, -1):
         rope = partial(
             oval,
             centre_mm=(side * 31 * s, back + 21 * s),
             radii_mm=(26 * s, 17 * s * grow),
-            power=2.2,
+            squareness=0.25,
         )
         flank = partial(
-            oval, centre_mm=(side * 62 * s, -58 * s), radii_mm=(20 * s, 8 * s), power=2.0
+            oval, centre_mm=(side * 62 * s, -58 * s), radii_mm=(20 * s, 8 * s), squareness=0.0
         )
         psoas = partial(
             tube,
@@ -149,7 +143,7 @@ def _ribs(build: Build) -> list[Structure]:
     start = float(build.rng.uniform(0, period))
 
     def rib(p: Points) -> Distance:
-        depth = (muscle_wall(build, p) + cavity(build, p)) / 2 + 1.5
+        depth = muscle_wall(build, p) + 5.0
         front = p[1] / (build.half_depth_mm * 0.8)
         height = p[2] + 34 * (front + 0.9) + start
         around = (height + period / 2) % period - period / 2
@@ -179,11 +173,8 @@ def _spine(build: Build) -> list[Structure]:
     def body(p: Points) -> Distance:
         z = level(p)
         waist = 1.8 * np.cos(z * (2 * np.pi / VERTEBRA_MM))
-        column_mm = oval(p, (0, -43 * s), (22 * s, 17 * s), 2.3) + waist
-        return carve(column_mm, oval(p, (0, -62 * s), (13 * s, 7 * s), 2), 3)
-
-    def disc(p: Points) -> Distance:
-        return np.maximum(body(p), VERTEBRA_MM / 2 - DISC_MM / 2 - np.abs(level(p)))
+        column_mm = oval(p, (0, -43 * s), (22 * s, 17 * s), 0.25) + waist
+        return carve(column_mm, oval(p, (0, -62 * s), (13 * s, 7 * s)), 3)
 
     def arch(p: Points) -> Distance:
         local = np.stack([np.abs(p[0]), p[1], level(p)])
@@ -194,41 +185,45 @@ def _spine(build: Build) -> list[Structure]:
         return merge(merge(pedicle, lamina, 3), np.minimum(transverse, spinous), 3)
 
     def canal(p: Points) -> Distance:
-        return oval(p, (0, -64.5 * s), (10.5 * s, 8.5 * s), 2.1)
+        return oval(p, (0, -64.5 * s), (10.5 * s, 8.5 * s), 0.25)
 
-    def bone_hu(p: Points, distance: Distance) -> Float32[np.ndarray, "*grid"]:
-        plate = np.abs(np.abs(level(p)) - (VERTEBRA_MM - DISC_MM) / 2) < 1.2
-        return np.where((distance > -2.0) | plate, 430, marrow_hu).astype(np.float32)
+    def bone_hu(p: Points, distance: Distance) -> Distance:
+        past_plate = np.abs(level(p)) - (VERTEBRA_MM - DISC_MM) / 2
+        shell = (distance > -2.0) | (past_plate > -1.8)
+        return np.where(past_plate > 0, 82, np.where(shell, 430, marrow_hu)).astype(np.float32)
+
+    def canal_hu(p: Points, _: Distance) -> Distance:
+        return layer(oval(p, (0, -64 * s), (5.5 * s, 4.2 * s)), 12, 42)
 
     marrow_hu = float(build.rng.uniform(130, 240))
     return [
         Structure(body, bone_hu, SPINE, column),
-        Structure(disc, 82.0, SPINE, column),
-        Structure(arch, bone_hu, SPINE, column),
-        Structure(canal, 14.0, SPINE, column),
-        Structure(lambda p: oval(p, (0, -64 * s), (5.5 * s, 4.2 * s), 2.0), 42.0, SPINE, column),
+        Structure(arch, lambda p, d: layer(d + 1.6, 430, marrow_hu), SPINE, column),
+        Structure(canal, canal_hu, SPINE, column),
     ]
 
 
 def _chest(build: Build) -> list[Structure]:
-    """Diaphragm, lungs and the lower heart."""
-    wave = build.ripple(9, (8, 20))
-    heart = build.near((-22, 34, 124), 5)
-    radii = build.about((62, 46, 46))
+    """Diaphragm, lungs with their vessels, and the lower heart in its fat."""
+    texture = build.ripple(12, (8, 20))
+    heart, radii = build.near((-20, 32, 108), 5), build.about((66, 48, 44))
 
     def chest(p: Points) -> Distance:
-        return np.maximum(cavity(build, p) + 2.5, -under_diaphragm(build, p))
+        return np.maximum(cavity(build, p) + 2, -under_diaphragm(build, p))
 
-    def lung(p: Points) -> Distance:
-        middle = oval(p, (-6, -20), (34, 70), 2.2)
-        return np.maximum(chest(p) + 3, -middle)
-
-    def lung_hu(p: Points, _: Distance) -> Float32[np.ndarray, "*grid"]:
-        return -845 + 25 * np.maximum(wave(p)[0], 0) - p[1] * 0.6
+    def chest_hu(p: Points, distance: Distance) -> Distance:
+        middle = merge(
+            oval(p, (-2, -34), (28, 34)),
+            ellipsoid(p, (heart[0], heart[1], heart[2]), radii) - 4,
+            12,
+        )
+        air = texture(p)[0] * 2 - 850 - p[1] * np.float32(0.5)
+        within = np.where(middle < 0, np.float32(-95), air)
+        rim = np.clip(0.5 - (distance + 3), 0, 1)
+        return (build.hu["muscle"] + rim * (within - build.hu["muscle"])).astype(np.float32)
 
     return [
-        Structure(chest, build.hu["muscle"]),
-        Structure(lung, lung_hu),
+        Structure(chest, chest_hu),
         Structure(
             lambda p: ellipsoid(p, heart, radii),
             build.hu["vein"] * 0.9,

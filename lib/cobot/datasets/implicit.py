@@ -4,6 +4,7 @@ Every function takes points (3, ...) in patient millimetres, RAS, and returns (.
 exact for tubes and close to exact near the surface of ellipsoids, which is where they matter.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ Points = Float32[np.ndarray, "3 *grid"]
 Distance = Float32[np.ndarray, "*grid"]
 Vector = tuple[float, float, float]
 
-TINY_MM = np.float32(1e-6)
+TINY = np.float32(1e-6)
 
 
 def ellipsoid(
@@ -23,15 +24,14 @@ def ellipsoid(
     turn: Float[np.ndarray, "3 3"] | None = None,
 ) -> Distance:
     """Ellipsoid, optionally turned: the rows of `turn` are its axes in the patient."""
-    local = points - _column(centre_mm, points.ndim)
+    local = [points[axis] - np.float32(centre_mm[axis]) for axis in range(3)]
     if turn is not None:
-        local = np.tensordot(turn.astype(np.float32), local, axes=1)
-    radii = _column(radii_mm, points.ndim)
-    scaled = local / radii
-    length = np.sqrt((scaled * scaled).sum(axis=0))
-    scaled /= radii
-    gradient = np.sqrt((scaled * scaled).sum(axis=0))
-    return length * (length - 1) / np.maximum(gradient, TINY_MM)
+        local = [_dot(row, local) for row in turn]
+    scaled = [offset / np.float32(radius) for offset, radius in zip(local, radii_mm, strict=True)]
+    length = _norm(scaled)
+    steepness = _norm([part / np.float32(r) for part, r in zip(scaled, radii_mm, strict=True)])
+    distance: Distance = length * (length - 1) / np.maximum(steepness, TINY)
+    return distance
 
 
 def tube(points: Points, path_mm: tuple[Vector, ...], radii_mm: tuple[float, ...]) -> Distance:
@@ -39,29 +39,35 @@ def tube(points: Points, path_mm: tuple[Vector, ...], radii_mm: tuple[float, ...
     distance = np.full(points.shape[1:], np.inf, np.float32)
     ends = zip(path_mm[:-1], path_mm[1:], radii_mm[:-1], radii_mm[1:], strict=True)
     for start, end, start_radius, end_radius in ends:
-        axis = np.subtract(end, start).astype(np.float32)
-        local = points - _column(start, points.ndim)
-        along = np.clip(np.tensordot(axis, local, axes=1) / float(axis @ axis), 0, 1)
-        local -= axis.reshape(_shape(points.ndim)) * along
-        radius = np.float32(start_radius) + along * np.float32(end_radius - start_radius)
-        np.minimum(distance, np.sqrt((local * local).sum(axis=0)) - radius, out=distance)
+        axis = np.subtract(end, start)
+        local = [points[r] - np.float32(start[r]) for r in range(3)]
+        along = np.clip(_dot(axis / (axis @ axis), local), 0, 1)
+        away = _norm([local[r] - np.float32(axis[r]) * along for r in range(3)])
+        radius = along * np.float32(end_radius - start_radius) + np.float32(start_radius)
+        np.minimum(distance, away - radius, out=distance)
     return distance
 
 
 def oval(
-    points: Points, centre_mm: tuple[float, float], radii_mm: tuple[float, float], power: float
+    points: Points,
+    centre_mm: tuple[float, float],
+    radii_mm: tuple[float, float],
+    squareness: float = 0,
 ) -> Distance:
-    """Endless upright column with a superellipse as its cross-section, measured along the ray.
+    """Endless upright column, measured along the ray from its axis.
 
-    `power` 2 is an ellipse; larger is more like a rectangle with round corners.
+    Its cross-section is an ellipse at `squareness` 0 and a rounded rectangle (|x|^4 + |y|^4 = 1)
+    at 1.
     """
     x = points[0] - np.float32(centre_mm[0])
     y = points[1] - np.float32(centre_mm[1])
-    reach = (
-        np.abs(x / np.float32(radii_mm[0])) ** power + np.abs(y / np.float32(radii_mm[1])) ** power
-    )
-    rho = np.maximum(reach, TINY_MM) ** np.float32(1 / power)
-    return np.sqrt(x * x + y * y) * (1 - 1 / rho)
+    u = np.square(x / np.float32(radii_mm[0]))
+    v = np.square(y / np.float32(radii_mm[1]))
+    rho = np.sqrt(u + v)
+    if squareness:
+        rho += np.float32(squareness) * (np.sqrt(np.sqrt(u * u + v * v)) - rho)
+    distance: Distance = np.sqrt(x * x + y * y) * (1 - 1 / np.maximum(rho, TINY))
+    return distance
 
 
 def merge(first: Distance, second: Distance, blend_mm: float) -> Distance:
@@ -91,9 +97,14 @@ class Waves:
 
     def __call__(self, points: Points) -> Float32[np.ndarray, "components *grid"]:
         """The field at the points."""
-        phase = np.tensordot(self.wave_vectors, points, axes=1)
-        phase += self.phases.reshape((-1,) + (1,) * (points.ndim - 1))
-        return np.tensordot(self.amplitudes, np.sin(phase, out=phase), axes=1)
+        field = np.zeros((len(self.amplitudes), *points.shape[1:]), np.float32)
+        for vector, phase, amplitude in zip(
+            self.wave_vectors, self.phases, self.amplitudes.T, strict=True
+        ):
+            wave = np.sin(_dot(vector, points) + phase)
+            for component, size in zip(field, amplitude, strict=True):
+                component += size * wave
+        return field
 
 
 def random_waves(
@@ -103,7 +114,9 @@ def random_waves(
     count = 4
     direction = rng.normal(size=(count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    length_mm = np.exp(rng.uniform(*np.log(wavelengths_mm), size=(count, 1)))
+    length_mm = np.exp(
+        rng.uniform(np.log(wavelengths_mm[0]), np.log(wavelengths_mm[1]), (count, 1))
+    )
     amplitude = rng.normal(size=(components, count)) * size * np.sqrt(2 / count)
     return Waves(
         wave_vectors=(direction * 2 * np.pi / length_mm).astype(np.float32),
@@ -122,9 +135,11 @@ def turn_about(axis: int, degrees: float) -> Float[np.ndarray, "3 3"]:
     return turn
 
 
-def _column(vector: Vector, ndim: int) -> Float32[np.ndarray, "3 *ones"]:
-    return np.asarray(vector, np.float32).reshape(_shape(ndim))
+def _dot(vector: Iterable[float], points: Points | Sequence[Distance]) -> Distance:
+    """One direction times every point; three fused passes beat a matrix product this thin."""
+    x, y, z = (np.float32(part) for part in vector)
+    return x * points[0] + y * points[1] + z * points[2]
 
 
-def _shape(ndim: int) -> tuple[int, ...]:
-    return (3,) + (1,) * (ndim - 1)
+def _norm(parts: list[Distance]) -> Distance:
+    return np.sqrt(parts[0] * parts[0] + parts[1] * parts[1] + parts[2] * parts[2])

@@ -12,6 +12,12 @@ from cobot.geometry import spacing_mm
 from cobot.shapes import Affine
 from cobot.volume import LabelMap, Volume
 
+Shape = Callable[[Points], Distance]
+"""Points to signed distance."""
+
+Texture = Callable[[Points, Distance], Float32[np.ndarray, "*grid"]]
+"""Points and their distance to the structure's surface, to HU."""
+
 AIR_HU = -1000.0
 WARP_REACH_MM = 16.0
 """How far a warp may move a point; shapes are looked for that far outside their bounds."""
@@ -36,8 +42,8 @@ class Structure:
         bounds: where it can be, or None for everywhere.
     """
 
-    distance: Callable[[Points], Distance]
-    hu: float | Callable[[Points, Distance], Float32[np.ndarray, "*grid"]]
+    distance: Shape
+    hu: float | Texture
     label: int = 0
     bounds: Bounds | None = None
 
@@ -97,14 +103,16 @@ def _paint(
 ) -> tuple[Float32[np.ndarray, "i j k"], UInt8[np.ndarray, "i j k"]]:
     points = _voxel_centres(affine, shape)
     points += scene.warp(points)
+    inverse = np.linalg.inv(affine)
     edge_mm = np.float32(spacing_mm(affine)[:2].max())
     values = np.full(shape, AIR_HU, np.float32)
     labels = np.zeros(shape, np.uint8)
     for structure in scene.structures:
-        region = _region(structure.bounds, affine, shape)
+        region = _region(structure.bounds, inverse, shape)
         if region is None:
             continue
-        here = points[(slice(None), *region)]
+        across_i, across_j, across_k = region
+        here = points[:, across_i, across_j, across_k]
         distance = structure.distance(here)
         coverage = np.clip(0.5 - distance / edge_mm, 0, 1)
         hu = structure.hu if isinstance(structure.hu, float) else structure.hu(here, distance)
@@ -122,12 +130,11 @@ def _voxel_centres(affine: Affine, shape: tuple[int, int, int]) -> Points:
 
 
 def _region(
-    bounds: Bounds | None, affine: Affine, shape: tuple[int, int, int]
+    bounds: Bounds | None, inverse: Affine, shape: tuple[int, int, int]
 ) -> tuple[slice, slice, slice] | None:
     """The part of the grid a bounding box touches, or None."""
     if bounds is None:
         return slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2])
-    inverse = np.linalg.inv(affine)
     centre = inverse[:3, :3] @ np.array(bounds.centre_mm) + inverse[:3, 3]
     reach = np.abs(inverse[:3, :3]) @ (np.array(bounds.reach_mm) + WARP_REACH_MM)
     low = np.maximum(np.floor(centre - reach), 0).astype(int)
