@@ -84,15 +84,15 @@ class PercentileWindow:
 
 
 PRESETS: Mapping[str, WindowRule] = {
-    "abdomen": FixedWindow(-160, 240),
-    "lung": FixedWindow(-1350, 150),
-    "brain": FixedWindow(0, 80),
-    "mediastinum": FixedWindow(-125, 225),
-    "spleen": FixedWindow(-57, 164),
-    "synapse": FixedWindow(-125, 275),
-    "btcv": FixedWindow(-175, 250),
-    "bone": FixedWindow(-1000, 2000),
-    "cobot-paper": FixedWindow(-500, 1000),
+    "abdomen": FixedWindow(-160.0, 240.0),
+    "lung": FixedWindow(-1350.0, 150.0),
+    "brain": FixedWindow(0.0, 80.0),
+    "mediastinum": FixedWindow(-125.0, 225.0),
+    "spleen": FixedWindow(-57.0, 164.0),
+    "synapse": FixedWindow(-125.0, 275.0),
+    "btcv": FixedWindow(-175.0, 250.0),
+    "bone": FixedWindow(-1000.0, 2000.0),
+    "cobot-paper": FixedWindow(-500.0, 1000.0),
     "vista3d": FixedWindow(-963.8247, 1053.678),
     "mr": PercentileWindow(0.5, 99.5),
 }
