@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -40,6 +40,7 @@ class IntensityWindow:
         return np.clip(unit, 0, 1, dtype=np.float32)
 
 
+@runtime_checkable
 class WindowRule(Protocol):
     """Something that names the window of a volume once it has seen it."""
 
