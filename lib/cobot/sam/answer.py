@@ -1,0 +1,186 @@
+"""Many prompts on one embedded slice to masks on its pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from cobot.errors import PromptError
+from cobot.prompts import Prompts
+from cobot.sam.decoder import (
+    BOX_FIRST,
+    BOX_LAST,
+    NEGATIVE,
+    NOT_A_POINT,
+    POSITIVE,
+    DecodedMasks,
+    DecoderInput,
+    PromptTokens,
+    decode,
+    embed_masks,
+    embed_prompts,
+    grid_positions,
+)
+from cobot.sam.frame import SamFrame
+from cobot.shapes import Mask, PointsXy
+
+PROMPTS_AT_ONCE = 16
+"""The decoder keeps some 50 MB for each prompt at 1024 px; more at once is not faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceEmbedding:
+    """One slice as the encoder sees it: a value that may be kept and used again.
+
+    Attributes:
+        features: the image embedding.
+        frame: where the slice lies in SAM's square.
+        key: names everything the features depend on: weights, adapter, pixels, window, frame.
+    """
+
+    features: Float[Tensor, "1 c h w"]
+    frame: SamFrame
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceMask:
+    """The answer to one prompt.
+
+    Attributes:
+        mask: on the slice's pixels; False outside the frame's region.
+        logits: what the mask is cut from, at 0.
+        low_res_logits: on SAM's square; give it back as `Prompts.mask_logits` to refine.
+        predicted_iou: the decoder's own guess of the mask's quality, near 0 to 1.
+    """
+
+    mask: Mask
+    logits: Float32[np.ndarray, "row col"]
+    low_res_logits: Float32[np.ndarray, "h w"]
+    predicted_iou: float
+
+
+def decode_masks(
+    sam: Sam, embedding: SliceEmbedding, prompts: Sequence[Prompts]
+) -> list[SliceMask]:
+    """Answer every prompt on one slice, in their order.
+
+    A lone click may mean a part or the whole: of SAM's three masks for it the one with the highest
+    predicted IoU is taken; anything else gets SAM's single mask (segment_anything, section "Making
+    the model ambiguity-aware"). Prompts of equal token count share a decoder call, so an answer
+    does not depend on what else is asked.
+
+    Args:
+        sam: the model; its weights' device is used.
+        embedding: the slice, from the same model.
+        prompts: one for each object.
+
+    Raises:
+        PromptError: a point or corner lies outside the frame's region, or mask logits have
+            another size than the embedding asks for.
+    """
+    for given in prompts:
+        _require_usable(given, embedding)
+    answers: dict[int, SliceMask] = {}
+    for indices in _groups(prompts):
+        decoded = _decode_group(sam, embedding, [prompts[index] for index in indices])
+        chosen = [_choose(decoded, row, prompts[index]) for row, index in enumerate(indices)]
+        low_res = torch.stack([decoded.logits[row, pick] for row, pick in enumerate(chosen)])
+        pixels = embedding.frame.mask_to_pixels(low_res).cpu().numpy()
+        for row, index in enumerate(indices):
+            answers[index] = SliceMask(
+                mask=pixels[row] > 0,
+                logits=pixels[row],
+                low_res_logits=low_res[row].float().cpu().numpy(),
+                predicted_iou=float(decoded.predicted_iou[row, chosen[row]]),
+            )
+    return [answers[index] for index in range(len(prompts))]
+
+
+def prompt_places(prompts: Prompts) -> PointsXy:
+    """The points and the box's corners, on the slice."""
+    if prompts.box_xyxy is None:
+        return prompts.points_xy
+    return np.concatenate([prompts.points_xy, prompts.box_xyxy.reshape(2, 2)])
+
+
+def prompt_tokens(prompts: Prompts, frame: SamFrame) -> PromptTokens:
+    """Prompts in SAM's tokens and order: points, then the box, or "not a point" without one."""
+    kinds = [POSITIVE if positive else NEGATIVE for positive in prompts.positive]
+    xy = frame.points(prompt_places(prompts))
+    if prompts.box_xyxy is None:
+        kinds.append(NOT_A_POINT)
+        xy = np.concatenate([xy, np.zeros((1, 2))])
+    else:
+        kinds += [BOX_FIRST, BOX_LAST]
+    return PromptTokens(
+        xy=torch.from_numpy(xy.astype(np.float32))[None], kind=torch.tensor(kinds)[None]
+    )
+
+
+def _token_count(prompts: Prompts) -> int:
+    return len(prompts.points_xy) + (1 if prompts.box_xyxy is None else 2)
+
+
+def _groups(prompts: Sequence[Prompts]) -> list[list[int]]:
+    """Indices of prompts that may share a decoder call."""
+    counts = [_token_count(given) for given in prompts]
+    groups = []
+    for count in sorted(set(counts)):
+        same = [index for index, other in enumerate(counts) if other == count]
+        groups += [
+            same[start : start + PROMPTS_AT_ONCE] for start in range(0, len(same), PROMPTS_AT_ONCE)
+        ]
+    return groups
+
+
+def _decode_group(sam: Sam, embedding: SliceEmbedding, prompts: Sequence[Prompts]) -> DecodedMasks:
+    encoder, device = sam.prompt_encoder, next(sam.parameters()).device
+    features = embedding.features.to(device)
+    grid = features.shape[-1]
+    tokens = [prompt_tokens(given, embedding.frame) for given in prompts]
+    batch = PromptTokens(
+        xy=torch.cat([given.xy for given in tokens]).to(device),
+        kind=torch.cat([given.kind for given in tokens]).to(device),
+    )
+    masks = [
+        None if given.mask_logits is None else torch.from_numpy(given.mask_logits).to(device)
+        for given in prompts
+    ]
+    return decode(
+        sam.mask_decoder,
+        DecoderInput(
+            features=features,
+            positions=grid_positions(encoder, grid),
+            sparse=embed_prompts(encoder, batch, embedding.frame.side_px),
+            dense=embed_masks(encoder, masks, grid),
+        ),
+    )
+
+
+def _choose(decoded: DecodedMasks, row: int, prompts: Prompts) -> int:
+    if not prompts.is_ambiguous:
+        return 0
+    return 1 + int(decoded.predicted_iou[row, 1:].argmax())
+
+
+def _require_usable(prompts: Prompts, embedding: SliceEmbedding) -> None:
+    region = embedding.frame.region
+    places = prompt_places(prompts)
+    if not region.contains(places):
+        raise PromptError(
+            f"A prompt at xy {places.tolist()} reaches outside the part of the slice that was "
+            f"embedded (rows {region.row_start} to {region.row_stop - 1}, columns "
+            f"{region.col_start} to {region.col_stop - 1}); keep it inside, or give the prompts "
+            "when embedding."
+        )
+    side = 4 * embedding.features.shape[-1]
+    if prompts.mask_logits is not None and prompts.mask_logits.shape != (side, side):
+        raise PromptError(
+            f"The mask prompt has shape {prompts.mask_logits.shape}; expected ({side}, {side}): "
+            "give the low_res_logits of an earlier answer on the same embedding."
+        )

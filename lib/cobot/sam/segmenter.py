@@ -1,0 +1,151 @@
+"""A loaded SAM that embeds slices and answers prompts: values in, values out."""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from cobot.intensity import IntensityWindow
+from cobot.planes import Slice
+from cobot.prompts import Prompts
+from cobot.sam.answer import SliceEmbedding, SliceMask, decode_masks, prompt_places
+from cobot.sam.body import body_region
+from cobot.sam.encoder import encode_image
+from cobot.sam.frame import SamFrame
+from cobot.sam.weights import LoadedSam
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterOptions:
+    """How slices are shown to the encoder, and at which precision.
+
+    Attributes:
+        side_px: side of the encoder's input; None is the side it was trained at. A smaller one
+            is faster and, without an adapter trained at it, worse.
+        crop_to_body: show the part that is not black (see `cobot.sam.body`) and not the whole
+            slice; None is as the encoder was trained: `tiny` yes, Meta's no.
+        bf16: run the encoder in bfloat16 on CUDA; ignored on the CPU.
+        adapter_hash: of the attached adapter, so that embeddings of different adapters are never
+            taken for each other; empty without one.
+    """
+
+    side_px: int | None = None
+    crop_to_body: bool | None = None
+    bf16: bool = True
+    adapter_hash: str = ""
+
+
+@final
+class SliceSegmenter:
+    """SAM on one device, for many threads: calls take turns at the model.
+
+    It takes the model over: moves it to the device and into evaluation mode.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedSam,
+        device: torch.device | str = "cpu",
+        options: SegmenterOptions = SegmenterOptions(),
+    ) -> None:
+        self.device = torch.device(device)
+        self.options = options
+        self.base_sha256 = loaded.sha256
+        self.side_px = options.side_px or loaded.shape.image_size_px
+        trained_on_bodies = loaded.shape.name == "tiny"
+        wanted = options.crop_to_body
+        self.crop_to_body = trained_on_bodies if wanted is None else wanted
+        self._sam = loaded.sam.to(self.device).eval()
+        self._turn = threading.Lock()
+
+    @property
+    def embedding_key(self) -> str:
+        """What embeddings of different segmenters differ by: weights, adapter, side, precision."""
+        parts = (self.base_sha256, self.options.adapter_hash, str(self.side_px), self._precision)
+        return "/".join(parts)
+
+    @property
+    def _precision(self) -> str:
+        return "bf16" if self.options.bf16 and self.device.type == "cuda" else "fp32"
+
+    def embed(
+        self,
+        slices: Sequence[Slice],
+        window: IntensityWindow,
+        prompts: Sequence[Sequence[Prompts]] | None = None,
+    ) -> list[SliceEmbedding]:
+        """Embed slices in one encoder batch; the caller chooses how many fit the memory.
+
+        Args:
+            slices: of one or several volumes, of any sizes.
+            window: black to white.
+            prompts: for each slice, what will be asked of it, if that is known. It matters only
+                when slices are cropped to the body: the crop then holds these prompts too.
+
+        Raises:
+            ConfigError: the side is not a multiple of the encoder's patch.
+        """
+        if not slices:
+            return []
+        asked = prompts if prompts is not None else [()] * len(slices)
+        units = [window.apply(one.pixels) for one in slices]
+        frames = [
+            self._frame(one, unit, about)
+            for one, unit, about in zip(slices, units, asked, strict=True)
+        ]
+        images = [frame.image(unit) for frame, unit in zip(frames, units, strict=True)]
+        with self._turn, torch.inference_mode(), self._autocast():
+            batch = torch.cat(images).to(self.device)
+            features = encode_image(self._sam.image_encoder, batch).float()
+        return [
+            SliceEmbedding(features[index : index + 1], frame, self._key(unit, frame))
+            for index, (unit, frame) in enumerate(zip(units, frames, strict=True))
+        ]
+
+    def decode(self, embedding: SliceEmbedding, prompts: Sequence[Prompts]) -> list[SliceMask]:
+        """Answer many prompts on one embedded slice; see `decode_masks`.
+
+        Raises:
+            PromptError: a prompt lies outside the part of the slice that was embedded. That can
+                happen only off the slice or when it was cropped to the body without knowing the
+                prompt: give prompts to `embed`, or use `segment`.
+        """
+        with self._turn, torch.inference_mode():
+            return decode_masks(self._sam, embedding, prompts)
+
+    def segment(
+        self, slice_: Slice, window: IntensityWindow, prompts: Sequence[Prompts]
+    ) -> list[SliceMask]:
+        """Embed one slice so that it holds all prompts, and answer them.
+
+        Raises:
+            PromptError: a prompt lies off the slice.
+        """
+        (embedding,) = self.embed([slice_], window, [prompts])
+        return self.decode(embedding, prompts)
+
+    def _frame(
+        self, slice_: Slice, unit: Float32[np.ndarray, "row col"], prompts: Sequence[Prompts]
+    ) -> SamFrame:
+        region = None
+        if self.crop_to_body:
+            places = [prompt_places(given) for given in prompts]
+            region = body_region(unit, np.concatenate([np.empty((0, 2)), *places]))
+        rows, cols = unit.shape
+        return SamFrame.fit((rows, cols), slice_.spacing_mm, self.side_px, region)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self._precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _key(self, unit: Float32[np.ndarray, "row col"], frame: SamFrame) -> str:
+        digest = hashlib.sha256(f"{self.embedding_key}|{frame}".encode())
+        digest.update(np.ascontiguousarray(unit).tobytes())
+        return digest.hexdigest()
