@@ -10,14 +10,13 @@ from cobot.datasets.implicit import (
     Distance,
     Points,
     Vector,
-    Waves,
     carve,
     ellipsoid,
     merge,
     oval,
     tube,
 )
-from cobot.datasets.scene import Bounds, Structure
+from cobot.datasets.scene import Bounds, Structure, layer
 
 SPINE, AORTA, VENA_CAVA = 5, 6, 7
 VERTEBRA_MM = 34.0
@@ -73,68 +72,41 @@ def _wall(build: Build) -> list[Structure]:
     ]
 
 
-def layer(distance: Distance, outer_hu: float, inner_hu: float) -> Distance:
-    """One value outside a surface and another inside, blended over a millimetre."""
-    inside = np.clip(0.5 - distance, 0, 1)
-    return (outer_hu + inside * (inner_hu - outer_hu)).astype(np.float32)
-
-
 def _muscles(build: Build) -> list[Structure]:
-    """Erector spinae, quadratus lumborum, psoas and rectus."""
-    s, grow = build.scale, float(build.rng.uniform(0.85, 1.15))
-    back = muscle_back_mm(build)
-    wave = build.ripple(1.5, (25, 60))
-    hu = build.hu["muscle"]
+    """What fills the space around the arches, erector spinae, quadratus lumborum and psoas."""
+    s, hu = build.scale, build.hu["muscle"]
+    thick = float(build.rng.uniform(0.85, 1.15))
     midline = partial(oval, centre_mm=(0, -73 * s), radii_mm=(30 * s, 25 * s), squareness=0.3)
-    structures = [Structure(midline, hu, bounds=Bounds((0, -73, 0), (36, 34, EVERYWHERE_Z_MM)))]
-    for side in (1, -1):
-        rope = partial(
-            oval,
-            centre_mm=(side * 31 * s, back + 21 * s),
-            radii_mm=(26 * s, 17 * s * grow),
-            squareness=0.25,
-        )
-        flank = partial(
-            oval, centre_mm=(side * 62 * s, -58 * s), radii_mm=(20 * s, 8 * s), squareness=0.0
-        )
-        psoas = partial(
-            tube,
-            path_mm=(
-                (side * 22 * s, -44 * s, 25),
-                (side * 36 * s, -40 * s, -40),
-                (side * 44 * s, -30 * s, -130),
-            ),
-            radii_mm=(4, 16 * s * grow, 21 * s * grow),
-        )
-        structures += [
-            Structure(
-                _rippled(shape, wave),
-                hu,
-                bounds=Bounds((side * 45, y, 0), (60, 50, EVERYWHERE_Z_MM)),
-            )
-            for shape, y in ((rope, back + 21 * s), (psoas, -40.0))
-        ]
-        structures.append(
-            Structure(
-                lambda p, flank=flank: np.maximum(flank(p), p[2] - 15),
-                hu,
-                bounds=Bounds((side * 62, -58, -100), (30, 20, 130)),
-            )
-        )
-    return structures
+    return [
+        Structure(midline, hu, bounds=Bounds((0, -73, 0), (36, 34, EVERYWHERE_Z_MM))),
+        *_muscles_of_side(build, 1, thick),
+        *_muscles_of_side(build, -1, thick),
+    ]
 
 
-def muscle_back_mm(build: Build) -> float:
-    """How far back the muscles of the back reach."""
-    return -(build.half_depth_mm - 0.45 * build.fat_mm)
+def _muscles_of_side(build: Build, side: int, thick: float) -> list[Structure]:
+    s, hu, wave = build.scale, build.hu["muscle"], build.ripple(1.5, (25, 60))
+    back = 21 * s - (build.half_depth_mm - 0.45 * build.fat_mm)
+    hip = (
+        (side * 22 * s, -44 * s, 25),
+        (side * 36 * s, -40 * s, -40),
+        (side * 44 * s, -30 * s, -130),
+    )
 
+    def erector(p: Points) -> Distance:
+        return oval(p, (side * 31 * s, back), (26 * s, 17 * s * thick), 0.25) + wave(p)[0]
 
-def _rippled(shape: "partial[Distance]", wave: Waves) -> "partial[Distance]":
-    return partial(_add_ripple, shape=shape, wave=wave)
+    def psoas(p: Points) -> Distance:
+        return tube(p, path, (4, 16 * s * thick, 21 * s * thick)) + wave(p)[0]
 
+    def quadratus(p: Points) -> Distance:
+        return np.maximum(oval(p, (side * 62 * s, -58 * s), (20 * s, 8 * s)), p[2] - 15)
 
-def _add_ripple(points: Points, shape: "partial[Distance]", wave: Waves) -> Distance:
-    return shape(points) + wave(points)[0]
+    return [
+        Structure(erector, hu, bounds=Bounds((side * 31, back, 0), (40, 30, EVERYWHERE_Z_MM))),
+        Structure(psoas, hu, bounds=Bounds((side * 34, -38, -70), (40, 40, 120))),
+        Structure(quadratus, hu, bounds=Bounds((side * 62, -58, -100), (30, 20, 130))),
+    ]
 
 
 def _ribs(build: Build) -> list[Structure]:

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
 
 from cobot.datasets.abdomen_build import random_build
 from cobot.datasets.abdomen_organs import organs
 from cobot.datasets.abdomen_trunk import trunk
 from cobot.datasets.implicit import random_waves, turn_about
+from cobot.datasets.scan_grids import LPS, Picture, centred_grid, scan_random_plane
 from cobot.datasets.scene import Phantom, Scene, scan
-from cobot.shapes import Affine
 
 ABDOMEN_LABELS: Mapping[int, str] = {
     1: "liver",
@@ -26,12 +25,6 @@ ABDOMEN_LABELS: Mapping[int, str] = {
     11: "colon",
 }
 """What the truth of the abdomen phantom knows."""
-
-LPS = np.diag([-1.0, -1.0, 1.0])
-"""Columns: where i, j, k grow, in RAS. Axial slices, rows to the back, columns to the left."""
-
-CORONAL = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-SAGITTAL = np.array([[0, 0, 1.0], [-1, 0, 0], [0, -1, 0]])
 
 
 def abdomen_phantom(
@@ -57,7 +50,7 @@ def abdomen_phantom(
     """
     scene = abdomen_scene(np.random.default_rng(seed))
     turn = turn_about(0, oblique_degrees) @ turn_about(1, oblique_degrees / 2)
-    return scan(scene, _grid(turn @ LPS, shape, spacing_mm, np.zeros(3)), shape)
+    return scan(scene, centred_grid(turn @ LPS, shape, spacing_mm), shape)
 
 
 def abdomen_scene(rng: np.random.Generator) -> Scene:
@@ -72,33 +65,9 @@ def abdomen_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def random_abdomen_slice(
-    rng: np.random.Generator, side_px: int = 256
-) -> tuple[Float32[np.ndarray, "row col"], UInt8[np.ndarray, "row col"]]:
-    """One random plane of a random patient: HU and labels, rows to the back, columns to the left.
+def random_abdomen_slice(rng: np.random.Generator, side_px: int = 256) -> Picture:
+    """One random plane of a random patient, as HU and labels; much cheaper than a volume.
 
-    Mostly axial, one in eight coronal or sagittal; much cheaper than a volume.
+    Mostly axial, rows to the back and columns to the left; one in eight coronal or sagittal.
     """
-    scene = abdomen_scene(rng)
-    tilt = turn_about(0, rng.normal(0, 6)) @ turn_about(1, rng.normal(0, 4))
-    view = [LPS, CORONAL, SAGITTAL][rng.choice(3, p=[0.88, 0.06, 0.06])]
-    centre_mm = rng.normal(0, (8, 8, 1)) + (0, 0, rng.uniform(-78, 78) if view is LPS else 0)
-    side_mm = rng.uniform(310, 440) / side_px
-    shape = (side_px, side_px, 1)
-    affine = _grid(tilt @ view, shape, (side_mm, side_mm, 5.0), centre_mm)
-    found = scan(scene, affine, shape, sub_slices=1)
-    pixels = found.volume.voxels[:, :, 0].T.astype(np.float32)
-    return pixels, np.ascontiguousarray(found.truth.voxels[:, :, 0].T)
-
-
-def _grid(
-    axes: Float[np.ndarray, "3 3"],
-    shape: tuple[int, int, int],
-    spacing_mm: tuple[float, float, float],
-    centre_mm: Float[np.ndarray, "3"],
-) -> Affine:
-    """A grid whose voxel axes are the columns of `axes`, centred in the patient."""
-    affine = np.eye(4)
-    affine[:3, :3] = axes @ np.diag(spacing_mm)
-    affine[:3, 3] = centre_mm - affine[:3, :3] @ (np.array(shape) - 1) / 2
-    return affine
+    return scan_random_plane(abdomen_scene(rng), rng, side_px, (310, 440))

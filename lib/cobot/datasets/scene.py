@@ -75,6 +75,12 @@ class Phantom:
     truth: LabelMap
 
 
+def layer(distance: Distance, outer_hu: float, inner_hu: float) -> Distance:
+    """One value outside a surface and another inside, blended over a millimetre."""
+    inside = np.clip(0.5 - distance, 0, 1)
+    return (outer_hu + inside * (inner_hu - outer_hu)).astype(np.float32)
+
+
 def scan(scene: Scene, affine: Affine, shape: tuple[int, int, int], sub_slices: int = 3) -> Phantom:
     """Scan a patient onto a grid, as rounded HU (int16), with its truth (uint8).
 
