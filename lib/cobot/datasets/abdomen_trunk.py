@@ -87,7 +87,7 @@ def _muscles(build: Build) -> list[Structure]:
 def _muscles_of_side(build: Build, side: int, thick: float) -> list[Structure]:
     s, hu, wave = build.scale, build.hu["muscle"], build.ripple(1.5, (25, 60))
     back = 21 * s - (build.half_depth_mm - 0.45 * build.fat_mm)
-    hip = (
+    path = (
         (side * 22 * s, -44 * s, 25),
         (side * 36 * s, -40 * s, -40),
         (side * 44 * s, -30 * s, -130),

@@ -181,11 +181,7 @@ def _larynx(build: HeadBuild) -> list[Structure]:
     windpipe = partial(tube, path_mm=airway, radii_mm=(6.0, narrow, 8.5, 9.0))
     tracheal = Bounds((x, y - 8, z - 50), (20, 24, 90))
     return [
-        Structure(
-            thyroid,
-            95.0 + build.contrast_hu * 0.6,
-            bounds=Bounds((x, y - 13, z - 36), (32, 20, 30)),
-        ),
+        Structure(thyroid, 95.0 + build.contrast_hu * 0.6, bounds=lobes),
         Structure(lambda p: windpipe(p) - 2.5, 70.0, bounds=tracheal),
         Structure(larynx, larynx_hu, LARYNX, box),
         Structure(windpipe, -985.0, bounds=tracheal),
