@@ -1,0 +1,1 @@
+"""What the person who starts the server may choose."""

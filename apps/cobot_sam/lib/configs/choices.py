@@ -1,0 +1,84 @@
+"""`--conf` pairs, which are all strings, checked once and turned into values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cobot.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+MODELS = ("sam_2d",)
+"""Every task this app can offer, by the name Slicer shows."""
+
+LABELS = (
+    "spleen",
+    "liver",
+    "right kidney",
+    "left kidney",
+    "gallbladder",
+    "pancreas",
+    "stomach",
+    "aorta",
+)
+"""The structures Slicer makes segments for unless the person who starts the server names others."""
+
+
+class Choices(BaseModel):
+    """What the server was started with.
+
+    Attributes:
+        model: the encoder: tiny, vit_b, vit_l or vit_h.
+        weights: file of base weights; None takes the encoder's own.
+        device: auto, cpu, cuda or cuda:N.
+        window: the intensity window offered first: auto, a preset or `lower,upper`.
+        labels: the structures Slicer makes segments for.
+        models: the tasks offered.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model: str = "tiny"
+    weights: Path | None = None
+    device: str = "auto"
+    window: str = "auto"
+    labels: tuple[str, ...] = LABELS
+    models: tuple[str, ...] = MODELS
+
+    @field_validator("labels", "models", mode="before")
+    @classmethod
+    def _split(cls, text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        return tuple(name.strip() for name in text.split(",") if name.strip())
+
+    @field_validator("models")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        names = MODELS if names == ("all",) else names
+        unknown = set(names) - set(MODELS)
+        if unknown or not names:
+            raise ValueError(f"expected some of {', '.join(MODELS)}, or all")
+        return names
+
+    @field_validator("labels")
+    @classmethod
+    def _some(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("expected at least one name, such as spleen,liver")
+        return names
+
+
+def read_choices(conf: Mapping[str, str]) -> Choices:
+    """Check the `--conf` pairs; keys this app does not know are left to MONAI Label.
+
+    Raises:
+        ConfigError: names the pair and what was expected.
+    """
+    try:
+        return Choices.model_validate(dict(conf))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise ConfigError(
+            f"--conf {name} {conf.get(name)!r} cannot be used: "
+            f"{first['msg'].removeprefix('Value error, ')}."
+        ) from None

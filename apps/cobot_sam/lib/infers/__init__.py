@@ -1,0 +1,1 @@
+"""What Slicer may ask for: one task a module."""

@@ -1,0 +1,103 @@
+"""SmartEdit in Slicer: clicks and a ROI on one slice, a mask on that slice."""
+
+import logging
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cobot.errors import CobotError, ConfigError, WeightsError
+from cobot.intensity import PRESETS
+from cobot.io.images import write_label_map
+from cobot.server.engine import SliceAnswer, SliceEngine
+from fastapi import HTTPException
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from lib.requests import ClickRequest, SliceQuestion, choose_slice, read_request
+
+logger = logging.getLogger(__name__)
+
+DISCLAIMER = "Not for clinical use; check every slice."
+EMPTY = (
+    "The model found nothing here; Slicer then leaves the slice as it was. Click again, or undo."
+)
+
+
+class Sam2D(InferTask):
+    """One slice across k, segmented by SAM from clicks and a ROI."""
+
+    def __init__(self, engine: SliceEngine, model: str, window: str) -> None:
+        """Offer the task; nothing is loaded before the first click."""
+        offered = [window, *(name for name in ("auto", *PRESETS) if name != window)]
+        super().__init__(
+            type=InferType.DEEPGROW,
+            labels=[],
+            dimension=2,
+            description=f"Clicks and a ROI on one slice, answered by SAM ({model})",
+            config={"window": offered},
+        )
+        self._engine = engine
+        self._model = model
+        self._window = window
+
+    def is_valid(self) -> bool:
+        """Always: weights that are missing are said at the first click, with the cure."""
+        return True
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Answer one request with the file of a label map and what to tell about it."""
+        start = time.perf_counter()
+        image = Path(request["image"])
+        with refusals(image):
+            clicks = read_request(request)
+            study = self._engine.read(image)
+            read_s = time.perf_counter() - start
+            question = choose_slice(clicks, study.volume.shape)
+            answer = self._engine.segment(
+                study, question.slice_k, question.prompts, clicks.window or self._window
+            )
+            written = time.perf_counter()
+            file = _write(answer, clicks, image)
+        end = time.perf_counter()
+        seconds = {"read": read_s, **answer.seconds, "write": end - written, "total": end - start}
+        return str(file), self._report(question, answer, seconds)
+
+    def _report(
+        self, question: SliceQuestion, answer: SliceAnswer, seconds: Mapping[str, float]
+    ) -> dict[str, Any]:
+        label = question.prompts.label
+        empty = not answer.label_map.voxels.any()
+        return {
+            "label_names": {label: 1},
+            "slice": question.slice_k,
+            "predicted_iou": answer.predicted_iou,
+            "window": [answer.window.lower, answer.window.upper],
+            "encoder_cached": answer.encoder_cached,
+            "latencies": {step: round(value, 4) for step, value in seconds.items()},
+            "notes": [*question.notes, *([EMPTY] if empty else [])],
+            "model": self._model,
+            "disclaimer": DISCLAIMER,
+        }
+
+
+def _write(answer: SliceAnswer, clicks: ClickRequest, image: Path) -> Path:
+    """Write the label map beside the server's other temporary files; MONAI Label deletes it."""
+    name = f"cobot-{secrets.token_hex(8)}{clicks.result_extension}"
+    file = Path(tempfile.gettempdir()) / name
+    write_label_map(answer.label_map, file, like=image)
+    return file
+
+
+@contextmanager
+def refusals(image: Path) -> Iterator[None]:
+    """Turn the library's refusals into answers Slicer shows; never a folder of this machine."""
+    try:
+        yield
+    except CobotError as error:
+        message = str(error).replace(f"{image.parent}/", "")
+        status = 503 if isinstance(error, WeightsError | ConfigError) else 422
+        logger.info("Refused with %s: %s", status, type(error).__name__)
+        raise HTTPException(status, message) from None

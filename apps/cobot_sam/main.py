@@ -1,0 +1,78 @@
+"""The MONAI Label app: lists what Slicer may ask for, and decides nothing else."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cobot.server.datastore import KeepingDatastore, unknown_image
+from cobot.server.engine import SliceEngine, sam_loader
+from fastapi import HTTPException
+from lib.configs.choices import read_choices
+from lib.infers.sam_2d import Sam2D
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+
+
+class CobotSamApp(MONAILabelApp):
+    """SAM for CT and MR in 3D Slicer; cheap to make, its model is loaded at the first click."""
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        """Read the choices, then let MONAI Label ask for the tasks."""
+        self.choices = read_choices(conf)
+        self.engine = SliceEngine(
+            sam_loader(self.choices.model, self.choices.weights, self.choices.device)
+        )
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name=f"SAM-COBOT - {self.choices.model}",
+            description="SAM with SAM-COBOT adapters for CT and MR. Not for clinical use.",
+            labels=list(self.choices.labels),
+        )
+
+    def init_datastore(self) -> Datastore:
+        """A local folder keeps every label submitted; a remote store is MONAI Label's own."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return KeepingDatastore(self.studies, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """The tasks named by `--conf models`."""
+        offered = {"sam_2d": Sam2D(self.engine, self.choices.model, self.choices.window)}
+        return {name: offered[name] for name in self.choices.models}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """Which unlabelled study comes next: any, or the first by name."""
+        return {"random": Random(), "first": First()}
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """Answer a request about an image this server knows, by a task it offers."""
+        if request.get("model") not in self._infers:
+            offered = ", ".join(self._infers)
+            raise HTTPException(404, f"No model {request.get('model')!r} here; choose {offered}.")
+        if not self._knows(str(request.get("image", ""))):
+            raise HTTPException(404, unknown_image(str(request.get("image", ""))))
+        return super().infer(request, datastore)
+
+    def _knows(self, image: str) -> bool:
+        """An image of the studies, of a session, or one MONAI Label has just received."""
+        if not image:
+            return False
+        if not isinstance(self._datastore, KeepingDatastore):
+            return not Path(image).is_absolute()
+        if self._datastore.get_image_uri(image):
+            return True
+        path = Path(image)
+        if not path.is_absolute() or not path.exists():
+            return False
+        path = path.resolve()
+        sessions = self._sessions and Path(self._sessions.store_path).resolve()
+        if sessions and path.is_relative_to(sessions):
+            return True
+        return path.parent == Path(tempfile.gettempdir()).resolve() and path.name.startswith("tmp")

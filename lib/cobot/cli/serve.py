@@ -1,0 +1,44 @@
+"""`cobot serve`: the server that 3D Slicer talks to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cobot.server.launcher import ServeOptions, default_app
+from cobot.server.launcher import serve as run_server
+
+
+def serve(
+    studies: Annotated[
+        Path,
+        typer.Option(help="Folder of images (.nii.gz, .nii, .nrrd, .mha).", show_default=False),
+    ],
+    app: Annotated[
+        Path | None, typer.Option(help="Folder of the MONAI Label app.", show_default="this one's")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks one.", min=0, max=65535)] = (
+        8000
+    ),
+    model: Annotated[str, typer.Option(help="tiny, vit_b, vit_l or vit_h.")] = "tiny",
+    weights: Annotated[Path | None, typer.Option(help="File of base weights.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    window: Annotated[
+        str, typer.Option(help="Intensity window offered first: auto, a preset or lower,upper.")
+    ] = "auto",
+    labels: Annotated[
+        str,
+        typer.Option(help="Structures to segment: spleen,liver.", show_default="abdomen"),
+    ] = "",
+) -> None:
+    """Serve a folder of studies to 3D Slicer through MONAI Label, until Ctrl-C."""
+    conf = {"model": model, "device": device, "window": window}
+    if weights is not None:
+        conf["weights"] = str(weights.resolve())
+    if labels:
+        conf["labels"] = labels
+    run_server(
+        ServeOptions(studies=studies, app=app or default_app(), host=host, port=port, conf=conf),
+        typer.echo,
+    )

@@ -1,0 +1,224 @@
+"""Answers clicks: reads a study once, encodes a slice once, decodes at every click."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cobot.errors import ConfigError, PromptError
+from cobot.intensity import IntensityWindow, window_rule
+from cobot.io.images import read_volume
+from cobot.planes import Slice, plane_across
+from cobot.prompts import ObjectPrompts, Prompts
+from cobot.sam.answer import SliceEmbedding, SliceMask, prompt_places
+from cobot.sam.segmenter import SliceSegmenter
+from cobot.sam.weights import load_sam
+from cobot.server.lru import Lru
+from cobot.slicing import cut_slice, stack_masks
+from cobot.volume import LabelMap, Volume
+
+KEPT_VOLUMES = 2
+KEPT_WINDOWS = 64
+KEPT_EMBEDDING_BYTES = 512 * 2**20
+K_AXIS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What a study's file was when it was read; another stamp means another image.
+
+    Attributes:
+        path: the file, or the folder of a DICOM series.
+        changed_ns: newest change of the file, or of any file in the folder.
+        size_bytes: size of the file, or of all files in the folder.
+    """
+
+    path: Path
+    changed_ns: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileStamp":
+        """Stamp a file or folder as it is now."""
+        files = [path] if path.is_file() else [item for item in path.iterdir() if item.is_file()]
+        stats = [item.stat() for item in files]
+        newest = max((stat.st_mtime_ns for stat in stats), default=0)
+        return cls(path, newest, sum(stat.st_size for stat in stats))
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A volume that was read, and the stamp of the file it came from."""
+
+    volume: Volume
+    stamp: FileStamp
+
+
+@dataclass(frozen=True, slots=True)
+class SliceAnswer:
+    """What one click brought.
+
+    Attributes:
+        label_map: the volume's grid; 1 on the object in the asked slice, 0 elsewhere.
+        predicted_iou: how sure the model is of its mask, 0 to 1.
+        window: the window the slice was seen through.
+        encoder_cached: the slice had been encoded by an earlier click.
+        seconds: time spent, by step.
+    """
+
+    label_map: LabelMap
+    predicted_iou: float
+    window: IntensityWindow
+    encoder_cached: bool
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A slice of a study, and how it is shown."""
+
+    stamp: FileStamp
+    slice_: Slice
+    window: IntensityWindow
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingKey:
+    """What an embedding depends on, for one segmenter; `outside` holds clicks off the body."""
+
+    stamp: FileStamp
+    slice_k: int
+    window: IntensityWindow
+    outside: bytes
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds by step, filled while the steps run."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure one step."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 4)
+
+
+class SliceEngine:
+    """Final. One segmenter for a process and its device, made at the first click.
+
+    What it remembers are values with keys (volumes, windows, embeddings), never a current image:
+    two people may click on two studies at once, and the segmenter lets them take turns.
+    """
+
+    def __init__(self, make_segmenter: Callable[[], SliceSegmenter]) -> None:
+        """Prepare without loading anything; `make_segmenter` runs once, at the first click."""
+        self._segmenters = Lru[None, SliceSegmenter](1, lambda _: 1)
+        self._make_segmenter = make_segmenter
+        self._studies = Lru[FileStamp, Study](KEPT_VOLUMES, lambda _: 1)
+        self._windows = Lru[tuple[FileStamp, str], IntensityWindow](KEPT_WINDOWS, lambda _: 1)
+        self._embeddings = Lru[EmbeddingKey, SliceEmbedding](
+            KEPT_EMBEDDING_BYTES, lambda embedding: embedding.features.nbytes
+        )
+
+    def read(self, image: Path) -> Study:
+        """Read a volume, or return it as it was read for an earlier click.
+
+        Raises:
+            ImageReadError: the file is no 3D image.
+        """
+        stamp = FileStamp.of(image)
+        return self._studies.get_or_make(stamp, lambda: Study(read_volume(image), stamp))[0]
+
+    def segment(
+        self, study: Study, slice_k: int, target: ObjectPrompts, window_text: str
+    ) -> SliceAnswer:
+        """Segment one object on slice k.
+
+        Raises:
+            WindowError: the window is unknown or does not fit the volume.
+            PromptError: there is nothing to segment on that slice.
+            WeightsError: the model's weights are missing or damaged.
+        """
+        watch = Stopwatch()
+        slice_ = cut_slice(study.volume, plane_across(study.volume.affine, K_AXIS), slice_k)
+        prompts = target.on_slice(slice_)
+        if prompts is None:
+            raise PromptError(f"Slice {slice_k} holds no positive click and no box.")
+        with watch.step("window"):
+            window = self._window(study, window_text)
+        with watch.step("model"):
+            segmenter, _ = self._segmenters.get_or_make(None, self._make_segmenter)
+        with watch.step("encode"):
+            cut = Cut(study.stamp, slice_, window)
+            embedding, cached = self._embedding(segmenter, cut, prompts)
+        with watch.step("decode"):
+            answer = segmenter.decode(embedding, [prompts])[0]
+        return SliceAnswer(
+            label_map=_as_label_map(answer, slice_, study.volume, target.label),
+            predicted_iou=round(float(answer.predicted_iou), 4),
+            window=window,
+            encoder_cached=cached,
+            seconds={**watch.seconds, **({"encode": 0.0} if cached else {})},
+        )
+
+    def _embedding(
+        self, segmenter: SliceSegmenter, cut: Cut, prompts: Prompts
+    ) -> tuple[SliceEmbedding, bool]:
+        """The slice's embedding, and whether it was there already.
+
+        A click outside the part shown to the encoder (the body, for some models) gets an embedding
+        of its own, so that an answer never depends on what was asked before.
+        """
+        key = EmbeddingKey(cut.stamp, cut.slice_.index, cut.window, b"")
+        found = self._embeddings.get_or_make(
+            key, lambda: segmenter.embed([cut.slice_], cut.window)[0]
+        )
+        places = prompt_places(prompts)
+        if found[0].frame.region.contains(places):
+            return found
+        return self._embeddings.get_or_make(
+            replace(key, outside=places.tobytes()),
+            lambda: segmenter.embed([cut.slice_], cut.window, [[prompts]])[0],
+        )
+
+    def _window(self, study: Study, text: str) -> IntensityWindow:
+        volume = study.volume
+        return self._windows.get_or_make(
+            (study.stamp, text), lambda: window_rule(text, volume).resolve(volume)
+        )[0]
+
+
+def _as_label_map(answer: SliceMask, slice_: Slice, volume: Volume, label: str) -> LabelMap:
+    values = answer.mask.astype(np.uint8)
+    return stack_masks({slice_.index: values}, slice_.plane, volume, {1: label})
+
+
+def sam_loader(model: str, weights: Path | None, device: str) -> Callable[[], SliceSegmenter]:
+    """A function that loads a SAM onto a device when it is called.
+
+    Args:
+        model: tiny, vit_b, vit_l or vit_h.
+        weights: file of base weights; None takes the model's own.
+        device: auto (the GPU if there is one), cpu, cuda or cuda:N.
+
+    Raises:
+        ConfigError: the device is unknown; said at once, not at the first click.
+    """
+    place = _device(device)
+    return lambda: SliceSegmenter(load_sam(model, weights), place)
+
+
+def _device(text: str) -> torch.device:
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(text)
+    except RuntimeError:
+        raise ConfigError(f"Unknown device {text!r}; expected auto, cpu, cuda or cuda:N.") from None
