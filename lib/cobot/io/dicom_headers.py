@@ -1,0 +1,146 @@
+"""The few header fields of a DICOM slice that geometry needs; no patient field is ever read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from jaxtyping import Float64
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from cobot.errors import ImageReadError
+
+GEOMETRY_TAGS = (
+    *("SOPClassUID", "Modality", "SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames"),
+    *("SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept"),
+)
+PREAMBLE_BYTES = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceHeader:
+    """Where one DICOM file says that its picture lies.
+
+    Attributes:
+        path: the file.
+        series: SeriesInstanceUID; may be empty in de-identified files.
+        shape: rows, columns.
+        position_lps_mm: centre of the first pixel (ImagePositionPatient).
+        orientation_lps: direction in which columns count up, then rows (ImageOrientationPatient).
+        spacing_mm: between rows, between columns (PixelSpacing).
+        thickness_mm: distance or thickness given for a slice, for a series of one; None if absent.
+    """
+
+    path: Path
+    series: str
+    shape: tuple[int, int]
+    position_lps_mm: Float64[np.ndarray, "3"]
+    orientation_lps: Float64[np.ndarray, "2 3"]
+    spacing_mm: tuple[float, float]
+    thickness_mm: float | None
+
+    @property
+    def normal_lps(self) -> Float64[np.ndarray, "3"]:
+        """Unit vector across the slice."""
+        normal = np.cross(self.orientation_lps[0], self.orientation_lps[1])
+        unit: Float64[np.ndarray, "3"] = normal / np.linalg.norm(normal)
+        return unit
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file carries DICOM's mark after its preamble, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(PREAMBLE_BYTES + 4)[PREAMBLE_BYTES:] == b"DICM"
+
+
+def read_dataset(path: Path) -> Dataset:
+    """The geometry fields of one file.
+
+    Raises:
+        ImageReadError: the file is damaged.
+    """
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(GEOMETRY_TAGS))
+    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
+        raise ImageReadError(
+            f"{path} is a damaged DICOM file ({type(error).__name__}); export the series again."
+        ) from error
+
+
+def is_image(dataset: Dataset) -> bool:
+    """Whether the object is a picture: structure sets, reports and plans are none.
+
+    A file cut off before its size is still known as an image by its storage class, so that a
+    damaged first or last slice is refused and not passed over.
+    """
+    storage = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or ""
+    return "Rows" in dataset or "Image Storage" in UID(str(storage)).name
+
+
+def slice_header(dataset: Dataset, path: Path) -> SliceHeader:
+    """Check one file's fields and put them into numbers.
+
+    Raises:
+        ImageReadError: several frames, colours, or a field of the geometry missing or unusable.
+    """
+    if int(dataset.get("NumberOfFrames") or 1) != 1:
+        raise ImageReadError(
+            f"{path} is a multi-frame DICOM file; expected one slice a file. "
+            "Convert it to NIfTI, for example with dcm2niix."
+        )
+    if int(dataset.get("SamplesPerPixel") or 1) != 1:
+        raise ImageReadError(
+            f"{path} is a colour picture; expected one grey value a pixel. "
+            "Choose the original CT or MR series."
+        )
+    if not (dataset.get("Rows") and dataset.get("Columns")):
+        raise ImageReadError(
+            f"{path} says that it is an image but not of which size; it is cut short. "
+            "Copy it again."
+        )
+    orientation = np.array(_numbers(dataset, "ImageOrientationPatient", 6, path)).reshape(2, 3)
+    # 1e-3 of rounding is what files with three decimals need.
+    if not np.allclose(orientation @ orientation.T, np.eye(2), atol=2e-3):
+        raise ImageReadError(
+            f"{path}: ImageOrientationPatient {orientation.ravel().tolist()} is not two "
+            "perpendicular unit vectors; export the series again from the archive."
+        )
+    row_mm, col_mm = _numbers(dataset, "PixelSpacing", 2, path)
+    if row_mm <= 0 or col_mm <= 0:
+        raise ImageReadError(
+            f"{path}: PixelSpacing {[row_mm, col_mm]} mm must be positive; "
+            "export the series again from the archive."
+        )
+    return SliceHeader(
+        path=path,
+        series=str(dataset.get("SeriesInstanceUID") or ""),
+        shape=(int(dataset.Rows), int(dataset.Columns)),
+        position_lps_mm=np.array(_numbers(dataset, "ImagePositionPatient", 3, path)),
+        orientation_lps=orientation / np.linalg.norm(orientation, axis=1, keepdims=True),
+        spacing_mm=(row_mm, col_mm),
+        thickness_mm=_thickness(dataset),
+    )
+
+
+def _numbers(dataset: Dataset, field: str, count: int, path: Path) -> list[float]:
+    try:
+        numbers = [float(number) for number in dataset.get(field) or ()]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise ImageReadError(
+            f"{path} has no usable {field} ({count} numbers expected), so its place in the "
+            "patient is unknown; export the original series, not screenshots or reports."
+        )
+    return numbers
+
+
+def _thickness(dataset: Dataset) -> float | None:
+    for field in ("SpacingBetweenSlices", "SliceThickness"):
+        value = dataset.get(field)
+        if value is not None and float(value) > 0:
+            return float(value)
+    return None
