@@ -52,7 +52,7 @@ class Plane:
         return upright[:: -1 if self.flip_rows else 1, :: -1 if self.flip_cols else 1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Slice:
     """One picture cut from a volume.
 
@@ -74,7 +74,7 @@ class Slice:
         The only place where ijk becomes xy.
 
         Raises:
-            PromptError: a point does not lie on this slice or outside its pixels.
+            PromptError: a point lies on another slice or outside the pixels.
         """
         self._require_on_slice(ijk)
         rows, cols = self.pixels.shape
@@ -85,9 +85,20 @@ class Slice:
         return np.stack([x, y], axis=1)
 
     def ijk_from_xy(self, xy: Real[np.ndarray, "n 2"]) -> PointsIjk:
-        """Picture coordinates to the voxels whose pixels hold them; the inverse of xy_from_ijk."""
+        """Picture coordinates to the voxels whose pixels hold them; the inverse of xy_from_ijk.
+
+        Raises:
+            PromptError: a point lies outside the pixels.
+        """
         rows, cols = self.pixels.shape
-        x, y = np.rint(xy).astype(np.int64).T
+        nearest = np.rint(xy)
+        outside = ~((nearest >= 0) & (nearest <= (cols - 1, rows - 1))).all(axis=1)
+        if outside.any():
+            raise PromptError(
+                f"Point xy {xy[outside][0].tolist()} is outside the picture ({cols} columns, "
+                f"{rows} rows); x runs to {cols - 1}, y to {rows - 1}."
+            )
+        x, y = nearest.astype(np.int64).T
         ijk = np.empty((len(xy), 3), np.int64)
         ijk[:, self.plane.axis] = self.index
         ijk[:, self.plane.col_axis] = cols - 1 - x if self.plane.flip_cols else x
@@ -95,16 +106,16 @@ class Slice:
         return ijk
 
     def _require_on_slice(self, ijk: Real[np.ndarray, "n 3"]) -> None:
-        shape = np.array(self.pixels.shape)[[0, 1]]
+        rows, cols = self.pixels.shape
         for point in ijk:
             inside = (
-                0 <= point[self.plane.row_axis] <= shape[0] - 1
-                and 0 <= point[self.plane.col_axis] <= shape[1] - 1
+                0 <= point[self.plane.row_axis] <= rows - 1
+                and 0 <= point[self.plane.col_axis] <= cols - 1
             )
             if point[self.plane.axis] != self.index or not inside:
                 raise PromptError(
                     f"Point ijk {point.tolist()} is not on slice {self.index} of voxel axis "
-                    f"{'ijk'[self.plane.axis]} ({shape[0]} rows, {shape[1]} columns); "
+                    f"{'ijk'[self.plane.axis]} ({rows} rows, {cols} columns); "
                     "give the voxel index of a point inside the image."
                 )
 

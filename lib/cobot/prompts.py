@@ -11,7 +11,7 @@ from cobot.shapes import BoxIjk, BoxXyxy, PointSigns, PointsIjk, PointsXy
 from cobot.volume import Volume
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
     """Clicks and a box for one object on one slice.
 
@@ -41,7 +41,7 @@ class Prompts:
         return self.box_xyxy is None and len(self.points_xy) == 1 and self.mask_logits is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ObjectPrompts:
     """Clicks and a box for one object in a volume.
 
@@ -118,7 +118,16 @@ class VolumePrompts:
     plane: Plane
     objects: tuple[ObjectPrompts, ...]
 
+    def __post_init__(self) -> None:
+        names = [target.label for target in self.objects]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise PromptError(
+                f"{twice} are prompted more than once; put all clicks and the box of one object "
+                "into one ObjectPrompts."
+            )
+
     def on_slice(self, slice_: Slice) -> dict[str, Prompts]:
         """Label to prompts, for the objects that are prompted on this slice."""
-        found = {target.label: target.on_slice(slice_) for target in self.objects}
-        return {label: prompts for label, prompts in found.items() if prompts is not None}
+        found = ((target.label, target.on_slice(slice_)) for target in self.objects)
+        return {label: prompts for label, prompts in found if prompts is not None}

@@ -9,8 +9,11 @@ from cobot.errors import GridMismatchError
 from cobot.geometry import check_affine, spacing_mm
 from cobot.shapes import Affine, LabelVoxels, Voxels
 
+LARGEST_LABEL = 65535
+"""What uint16 holds, the widest type that label files use."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Volume:
     """Voxels and their place in the patient.
 
@@ -51,7 +54,7 @@ class Volume:
         return replace(self, voxels=voxels)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelMap:
     """Which structure each voxel belongs to, on the grid of the image it was drawn on.
 
@@ -67,6 +70,12 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "affine", check_affine(self.affine))
+        wrong = [value for value in self.labels if not 1 <= value <= LARGEST_LABEL]
+        if wrong:
+            raise GridMismatchError(
+                f"Label values {wrong} cannot be stored; expected 1 to {LARGEST_LABEL} "
+                "(0 is background). Renumber the labels."
+            )
 
     def mask(self, name: str) -> np.ndarray:
         """The voxels of one structure, as booleans (i j k).
