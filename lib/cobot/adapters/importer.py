@@ -40,9 +40,9 @@ def import_lora(path: Path, card: AdapterCard) -> AdapterFile:
         for slot in range(slots)
         for kind in "ab"
     }
-    config = AdapterConfig.named(
-        "lora", width=rank, train_decoder=bool(decoder), blocks=tuple(range(slots // 2))
-    )
+    # Blocks stay None, all of them: the numbers count adapted blocks and cannot tell which, so an
+    # encoder of another depth must refuse the file.
+    config = AdapterConfig.named("lora", width=rank, train_decoder=bool(decoder))
     return AdapterFile(config, card, renamed | decoder)
 
 
