@@ -60,6 +60,17 @@ def test_folder_holds_two_files_that_say_the_same(folder):
     assert inside["card"]["window"] == {"kind": "ct", "low_hu": -160, "high_hu": 240}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_other_users_may_read_what_the_umask_allows(file, tmp_path):
+    old = os.umask(0o022)
+    try:
+        write_adapter(tmp_path / "shared", file)
+    finally:
+        os.umask(old)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "shared").iterdir()}
+    assert modes == {TENSORS_NAME: 0o644, CONFIG_NAME: 0o644}
+
+
 def test_a_lone_safetensors_file_is_complete(file, folder):
     (folder / CONFIG_NAME).unlink()
     assert read_header(folder) == (file.config, file.card)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from cobot.adapters import atomic
@@ -101,7 +101,9 @@ def write_adapter(folder: Path, file: AdapterFile) -> None:
     text = json.dumps(file.header(), indent=2, sort_keys=True, allow_nan=False)
     tensors = {name: tensor.contiguous() for name, tensor in file.tensors.items()}
     with atomic.new_folder(folder) as temporary:
-        save_file(tensors, temporary / TENSORS_NAME, metadata={_METADATA_KEY: text})
+        # safetensors' own writer would make the file unreadable for the store's other users.
+        content = save(tensors, metadata={_METADATA_KEY: text})
+        (temporary / TENSORS_NAME).write_bytes(content)
         (temporary / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
 
 

@@ -55,7 +55,7 @@ class AdapterStore:
             if file.card.parent is not None and file.card.parent not in names:
                 raise AdapterError(
                     f"Adapter parent {file.card.parent!r} is not in {self._root}, which holds "
-                    f"{names or 'no version'}: publish the parent first, or leave it out."
+                    f"{_range(names)}: publish the parent first, or leave it out."
                 )
             last = int(names[-1][1:]) if names else 0
             name = f"v{last + 1:04d}"
@@ -125,8 +125,7 @@ class AdapterStore:
         names = self._names()
         if name not in names:
             raise AdapterError(
-                f"Adapter version {name!r} is not in {self._root}, which holds "
-                f"{', '.join(names) or 'no version'}."
+                f"Adapter version {name!r} is not in {self._root}, which holds {_range(names)}."
             )
         return self._root / name
 
@@ -165,3 +164,10 @@ class _Pointer:
     def after(self, name: str) -> "_Pointer":
         """Return the pointer once `name` is activated."""
         return _Pointer(name, self.history + ((self.active,) if self.active else ()))
+
+
+def _range(names: list[str]) -> str:
+    """Return the versions there are in a few words."""
+    if not names:
+        return "no version"
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
