@@ -93,7 +93,8 @@ class SamFrame:
         return cls(shape=shape, region=region, content_px=(rows, cols), side_px=side_px)
 
     @property
-    def _scale_xy(self) -> Float64[np.ndarray, " 2"]:
+    def scale_xy(self) -> Float64[np.ndarray, " 2"]:
+        """Frame pixels for each slice pixel, along x and y."""
         rows, cols = self.region.shape
         return np.array([self.content_px[1] / cols, self.content_px[0] / rows])
 
@@ -114,11 +115,11 @@ class SamFrame:
 
     def points(self, xy: PointsXy) -> PointsXy:
         """Slice coordinates to frame coordinates."""
-        return (xy - self._origin_xy + 0.5) * self._scale_xy - 0.5
+        return (xy - self._origin_xy + 0.5) * self.scale_xy - 0.5
 
     def points_to_pixels(self, xy: PointsXy) -> PointsXy:
         """Frame coordinates to slice coordinates; the inverse of `points`."""
-        return (xy + 0.5) / self._scale_xy - 0.5 + self._origin_xy
+        return (xy + 0.5) / self.scale_xy - 0.5 + self._origin_xy
 
     def box(self, xyxy: BoxXyxy) -> BoxXyxy:
         """A box on the slice to the same box in the frame."""

@@ -2,8 +2,10 @@
 
 import hashlib
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -21,6 +23,12 @@ from cobot.sam.official import OFFICIAL
 
 READ_AT_ONCE_BYTES = 2**22
 NAMES_SHOWN = 3
+
+DAMAGE = (
+    *(RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(AssertionError, struct.error, pickle.UnpicklingError, SafetensorError),
+)
+"""What the readers raise for files with bytes cut off or changed (found by trying)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+    except DAMAGE as error:
         raise WeightsError(
             f"{file} cannot be read as weights: it is cut short, damaged, or holds more than "
             "tensors (which is refused, since reading it could run code). Expected a PyTorch state "
@@ -115,6 +123,7 @@ def _describe(content: object) -> str:
     return f"a dict with {', '.join(map(repr, list(content)[:NAMES_SHOWN]))}"
 
 
+@cache
 def _expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         return {key: tuple(value.shape) for key, value in build(name).state_dict().items()}
