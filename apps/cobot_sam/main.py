@@ -4,8 +4,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cobot.server.datastore import KeepingDatastore, unknown_image
+from cobot.server.datastore import KeepingDatastore
 from cobot.server.engine import SliceEngine, sam_loader
+from cobot.server.names import unknown_image
 from fastapi import HTTPException
 from lib.configs.choices import read_choices
 from lib.infers.sam_2d import Sam2D

@@ -43,6 +43,7 @@ class Server:
     address: str
     studies: Path
     lines: "queue.Queue[str | None]"
+    reader: threading.Thread
 
 
 @dataclass
@@ -73,7 +74,8 @@ def start(studies: Path, folder: Path, conf: list[str]) -> Server:
             lines.put(line)
         lines.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     seen = ""
     deadline = time.monotonic() + STARTUP_S
     while time.monotonic() < deadline:
@@ -82,7 +84,7 @@ def start(studies: Path, folder: Path, conf: list[str]) -> Server:
             break
         seen += line
         if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            return Server(process, found.group(), studies, lines)
+            return Server(process, found.group(), studies, lines, reader)
     process.kill()
     raise AssertionError(f"the server did not start:\n{seen}")
 
@@ -120,6 +122,8 @@ def server(study, tmp_path_factory):
     if running.process.poll() is None:
         running.process.kill()
     running.process.wait(timeout=30)
+    running.reader.join(timeout=30)
+    running.process.stdout.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from filecmp import cmp
 from pathlib import Path
@@ -13,7 +12,7 @@ from fastapi import HTTPException
 from monailabel.datastore.local import LocalDatastore
 
 from cobot.io.atomic import atomic_path
-from cobot.server.names import require_safe_name
+from cobot.server.names import label_names, require_safe_name, unknown_image
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
 """One file a volume, readable by Slicer and by `cobot.io`."""
@@ -102,25 +101,3 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
             raise HTTPException(
                 422, f"File type of {Path(filename).name!r} is unknown; send one of {known}."
             )
-
-
-def unknown_image(image_id: str) -> str:
-    """What to tell a client that names an image this server does not have."""
-    return (
-        f"No image is called {image_id[:80]!r} here; press Next Sample in Slicer, or upload the "
-        "volume first."
-    )
-
-
-def label_names(label_info: object) -> Mapping[str, Mapping[str, int]]:
-    """Name to value as Slicer exported it: by rank in `label_info`, whose `idx` may be off by one.
-
-    >>> label_names([{"name": "spleen", "idx": 2}, {"name": "liver", "idx": 3}])
-    {'label_names': {'spleen': 1, 'liver': 2}}
-    >>> label_names(None)
-    {}
-    """
-    if not isinstance(label_info, Sequence) or not label_info:
-        return {}
-    names = [str(item["name"]) for item in label_info if isinstance(item, dict) and "name" in item]
-    return {"label_names": {name: rank for rank, name in enumerate(names, start=1)}}

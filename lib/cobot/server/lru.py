@@ -21,7 +21,7 @@ class Lru(Generic[Key, Value]):
     (9, False)
     """
 
-    def __init__(self, limit: float, weigh: Callable[[Value], float]) -> None:
+    def __init__(self, limit: int, weigh: Callable[[Value], int]) -> None:
         """Keep up to `limit`, as `weigh` measures each value; one value too heavy is not kept."""
         self._limit = limit
         self._weigh = weigh

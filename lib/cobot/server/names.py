@@ -1,6 +1,7 @@
-"""Names a client may give to images, tags and files: nothing that leads out of a folder."""
+"""Names a client gives: of images, tags and structures."""
 
 import re
+from collections.abc import Mapping, Sequence
 
 from fastapi import HTTPException
 
@@ -29,3 +30,25 @@ def require_safe_name(what: str, name: str) -> str:
             "_ - . , + = ( ) [ ], without '..', up to 200 characters. In Slicer rename the volume.",
         )
     return name
+
+
+def unknown_image(image_id: str) -> str:
+    """What to tell a client that names an image this server does not have."""
+    return (
+        f"No image is called {image_id[:80]!r} here; press Next Sample in Slicer, or upload the "
+        "volume first."
+    )
+
+
+def label_names(label_info: object) -> Mapping[str, Mapping[str, int]]:
+    """Name to value as Slicer exported it: by rank in `label_info`, whose `idx` may be off by one.
+
+    >>> label_names([{"name": "spleen", "idx": 2}, {"name": "liver", "idx": 3}])
+    {'label_names': {'spleen': 1, 'liver': 2}}
+    >>> label_names(None)
+    {}
+    """
+    if not isinstance(label_info, Sequence) or not label_info:
+        return {}
+    names = [str(item["name"]) for item in label_info if isinstance(item, dict) and "name" in item]
+    return {"label_names": {name: rank for rank, name in enumerate(names, start=1)}}
