@@ -1,0 +1,40 @@
+"""Read boxes as a user writes them: LABEL=i0,j0,k0,i1,j1,k1."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cobot.errors import PromptError
+from cobot.prompts import ObjectPrompts
+from cobot.volume import Volume
+
+
+def parse_boxes(texts: Sequence[str], volume: Volume) -> tuple[ObjectPrompts, ...]:
+    """One object for each text; the two corners may come in any order.
+
+    Raises:
+        PromptError: not LABEL=six whole numbers, a label given twice, or outside the volume.
+    """
+    objects = tuple(_parse_box(text) for text in texts)
+    labels = [target.label for target in objects]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise PromptError(f"--box names {label!r} twice; give each object its own label.")
+    for target in objects:
+        target.require_inside(volume)
+    return objects
+
+
+def _parse_box(text: str) -> ObjectPrompts:
+    label, equals, numbers = text.partition("=")
+    try:
+        corners = np.array([int(part) for part in numbers.split(",")]).reshape(2, 3)
+    except ValueError:
+        corners = None
+    if corners is None or not label.strip() or not equals:
+        raise PromptError(
+            f"--box {text!r} cannot be read; expected LABEL=i0,j0,k0,i1,j1,k1 with voxel indices "
+            "of two opposite corners, such as --box spleen=20,60,8,70,110,20."
+        )
+    box = np.stack([corners.min(axis=0), corners.max(axis=0)])
+    return ObjectPrompts(label=label.strip(), box_ijk=box)

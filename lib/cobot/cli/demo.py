@@ -1,0 +1,42 @@
+"""`cobot demo`: the main job, on a phantom CT or on the user's own image."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    image: Annotated[
+        Path | None,
+        typer.Option(help="Your CT or MR (NIfTI, NRRD, MetaImage, DICOM folder); else a phantom."),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(help="LABEL=i0,j0,k0,i1,j1,k1 in voxels; once for each object of --image."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
+    seed: Annotated[int, typer.Option(help="Which phantom patient.", min=0)] = 7,
+    window: Annotated[
+        str, typer.Option(help="auto, a preset such as abdomen, or lower,upper.")
+    ] = "auto",
+    model: Annotated[str, typer.Option(help="tiny, vit_b, vit_l or vit_h.")] = "tiny",
+    weights: Annotated[Path | None, typer.Option(help="File of base weights.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Segment a phantom CT, or --image, from one box for each organ: masks, picture, table."""
+    from rich.console import Console
+
+    from cobot.cli.demo_case import phantom_case, user_case
+    from cobot.cli.demo_run import DemoModel, run_demo
+
+    console = Console()
+    chosen = DemoModel.load(model, weights, device)
+    out.mkdir(parents=True, exist_ok=True)
+    with console.status("Making the phantom" if image is None else f"Reading {image}"):
+        case = phantom_case(seed, out) if image is None else user_case(image, box or [], out)
+    with console.status(f"Segmenting with {model} on {chosen.segmenter.device}"):
+        result = run_demo(case, chosen, window)
+    console.print(result.table)
+    for what, path in result.files.items():
+        console.print(f"{what:>8}  {path}", soft_wrap=True, highlight=False)

@@ -1,0 +1,107 @@
+"""Segment a volume: the whole story on one page."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Integer
+
+from cobot.errors import PromptError
+from cobot.intensity import IntensityWindow
+from cobot.planes import Slice
+from cobot.prompts import Prompts, VolumePrompts
+from cobot.sam.answer import SliceMask
+from cobot.sam.segmenter import SliceSegmenter
+from cobot.slicing import slice_volume, stack_masks
+from cobot.volume import LabelMap, Volume
+
+SLICES_AT_ONCE = 4
+"""Slices in one encoder batch; at 1024 px more is not faster and takes memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSegmentation:
+    """What was found in a volume.
+
+    Attributes:
+        label_map: on the volume's grid; values count from 1 in the order of the prompts' labels.
+        predicted_iou: (label, slice index) to the decoder's own guess of that mask's quality.
+        seconds_per_slice: measured, encoder and decoder together, over the prompted slices.
+    """
+
+    label_map: LabelMap
+    predicted_iou: Mapping[tuple[str, int], float]
+    seconds_per_slice: float
+
+
+def segment_volume(
+    volume: Volume,
+    prompts: VolumePrompts,
+    segmenter: SliceSegmenter,
+    window: IntensityWindow,
+) -> VolumeSegmentation:
+    """Segment every prompted slice and put the masks back on the very voxels they came from.
+
+    All labels of a slice are decoded in one call. Where their masks overlap the label with the
+    highest logit wins. Slices without a prompt stay background.
+
+    Raises:
+        PromptError: no object is asked for, or a prompt lies outside the volume.
+    """
+    labels = _label_values(volume, prompts)
+    started = time.perf_counter()
+    answers: dict[int, dict[str, SliceMask]] = {}
+    for batch in _batches(volume, prompts):
+        asked = [list(wanted.values()) for _, wanted in batch]
+        embeddings = segmenter.embed([slice_ for slice_, _ in batch], window, asked)
+        for (slice_, wanted), embedding in zip(batch, embeddings, strict=True):
+            masks = segmenter.decode(embedding, list(wanted.values()))
+            answers[slice_.index] = dict(zip(wanted, masks, strict=True))
+    seconds = time.perf_counter() - started
+    pictures = {index: _settle(masks, labels) for index, masks in answers.items()}
+    return VolumeSegmentation(
+        label_map=stack_masks(
+            pictures, prompts.plane, volume, {value: label for label, value in labels.items()}
+        ),
+        predicted_iou={
+            (label, index): mask.predicted_iou
+            for index, masks in answers.items()
+            for label, mask in masks.items()
+        },
+        seconds_per_slice=seconds / max(len(answers), 1),
+    )
+
+
+def _label_values(volume: Volume, prompts: VolumePrompts) -> dict[str, int]:
+    """Label to value; refuses prompts that cannot be used before any work is done."""
+    if not prompts.objects:
+        raise PromptError("Nothing to segment: give a box or a click for at least one object.")
+    for target in prompts.objects:
+        target.require_inside(volume)
+    names = dict.fromkeys(target.label for target in prompts.objects)
+    return {label: value for value, label in enumerate(names, start=1)}
+
+
+def _batches(
+    volume: Volume, prompts: VolumePrompts
+) -> Iterator[list[tuple[Slice, dict[str, Prompts]]]]:
+    """The slices that are prompted, each with its prompts, a few at a time."""
+    batch = []
+    for slice_ in slice_volume(volume, prompts.plane):
+        if wanted := prompts.on_slice(slice_):
+            batch.append((slice_, wanted))
+        if len(batch) == SLICES_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _settle(
+    masks: Mapping[str, SliceMask], labels: Mapping[str, int]
+) -> Integer[np.ndarray, "row col"]:
+    """One label for each pixel: of the masks that claim it, the one with the highest logit."""
+    logits = np.stack([np.where(found.mask, found.logits, -np.inf) for found in masks.values()])
+    values = np.array([labels[label] for label in masks], np.uint16)
+    return np.where(np.isfinite(logits).any(axis=0), values[logits.argmax(axis=0)], 0)
