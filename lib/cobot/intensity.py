@@ -24,8 +24,8 @@ class IntensityWindow:
         upper: value shown white.
     """
 
-    lower: float
-    upper: float
+    lower: int | float
+    upper: int | float
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.lower, self.upper]).all() and self.lower < self.upper):
@@ -53,8 +53,8 @@ class WindowRule(Protocol):
 class FixedWindow:
     """One window for every volume: CT, where values are Hounsfield units."""
 
-    lower_hu: float
-    upper_hu: float
+    lower_hu: int | float
+    upper_hu: int | float
 
     def resolve(self, volume: Volume) -> IntensityWindow:
         """The window itself, whatever the volume."""
@@ -68,8 +68,8 @@ class PercentileWindow:
     0.5 and 99.5 are MedSAM's, and the SAM-COBOT paper's, choice for everything but CT.
     """
 
-    lower_percent: float = 0.5
-    upper_percent: float = 99.5
+    lower_percent: int | float = 0.5
+    upper_percent: int | float = 99.5
 
     def resolve(self, volume: Volume) -> IntensityWindow:
         """The window of this volume.
