@@ -1,0 +1,1 @@
+"""Learning: simulated prompts, pretraining of `tiny`, evaluation."""

@@ -1,0 +1,83 @@
+"""Simulated annotator: the boxes and clicks a person would give for a known mask.
+
+The recipe is SAM's (Kirillov et al. 2023, appendix A, "Training algorithm"): a jittered box or one
+click, then clicks drawn from where the last answer is wrong.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from cobot.errors import PromptError
+from cobot.shapes import BoxXyxy, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """One click: pixel coordinates and whether it lies on the object."""
+
+    x_px: float
+    y_px: float
+    positive: bool
+
+
+def tight_box(mask: Mask) -> BoxXyxy:
+    """First and last column and row of the mask, as x0 y0 x1 y1 pixel centres.
+
+    Raises:
+        PromptError: the mask is empty.
+
+    >>> tight_box(np.array([[0, 0, 0], [0, 1, 1]], bool)).tolist()
+    [1.0, 1.0, 2.0, 1.0]
+    """
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        raise PromptError("An empty mask has no box; skip slices without the structure.")
+    return np.array([cols[0], rows[0], cols[-1], rows[-1]], np.float64)
+
+
+def jittered_box(mask: Mask, jitter: float, rng: np.random.Generator) -> BoxXyxy:
+    """The tight box with each side moved by a normal deviate, kept inside the picture.
+
+    Args:
+        mask: the object.
+        jitter: standard deviation as a fraction of the box's side along that axis.
+        rng: source of randomness.
+
+    Returns:
+        x0 y0 x1 y1, never inverted and never outside the picture.
+    """
+    box = tight_box(mask)
+    size_px = np.array([box[2] - box[0] + 1, box[3] - box[1] + 1] * 2)
+    moved = box + rng.normal(0, 1, 4) * jitter * size_px
+    ordered = np.concatenate([np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])])
+    limit = np.array([mask.shape[1] - 1, mask.shape[0] - 1] * 2, np.float64)
+    return np.clip(ordered, 0, limit)
+
+
+def centre_click(mask: Mask, positive: bool = True) -> Click:
+    """The pixel deepest inside the mask: where a careful person clicks.
+
+    Raises:
+        PromptError: the mask is empty.
+    """
+    if not mask.any():
+        raise PromptError("An empty mask has no centre; skip slices without the structure.")
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    row, col = np.unravel_index(int(np.argmax(depth)), mask.shape)
+    return Click(float(col), float(row), positive)
+
+
+def corrective_click(truth: Mask, answer: Mask) -> Click | None:
+    """The centre of the largest error: positive where the answer misses, negative where it spills.
+
+    Returns:
+        None when the answer is right everywhere.
+    """
+    regions, count = ndimage.label(truth != answer)
+    if count == 0:
+        return None
+    largest = 1 + int(np.argmax(np.bincount(regions.ravel())[1:]))
+    click = centre_click(regions == largest)
+    return Click(click.x_px, click.y_px, bool(truth[int(click.y_px), int(click.x_px)]))

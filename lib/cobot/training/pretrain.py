@@ -1,0 +1,257 @@
+"""Pretrain `tiny` from nothing: one readable loop, reproducible and resumable."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from segment_anything.modeling import Sam
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from cobot.errors import ConfigError
+from cobot.io.atomic import atomic_path
+from cobot.sam.decoder import PromptTokens
+from cobot.sam.encoder import encode_image
+from cobot.sam.frame import SAM_MEAN, SAM_STD
+from cobot.training.augment import TrainingPicture, training_picture
+from cobot.training.interactive_rounds import conversation_loss, first_prompts
+from cobot.training.slice_bank import SliceBank
+
+SMALLEST_OBJECT_PX = 16
+ORGAN_LAYER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps at one input size: small and fast first, full size last.
+
+    Each stage has its own half cosine, so that a stage can be added to a finished run.
+    """
+
+    side_px: int
+    steps: int
+    batch_size: int
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConfig:
+    """Everything that decides the result, beside the bank."""
+
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    objects: int = 4
+    rounds: int = 3
+    box_probability: float = 0.6
+    organ_probability: float = 0.5
+    weight_decay: float = 0.05
+    warmup_steps: int = 300
+    average_decay: float = 0.999
+    save_every: int = 250
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage that step number `step` (from 0) belongs to, and the step within it."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        raise ConfigError(f"All {self.steps} steps are done; add a stage to go on.")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Linear warm-up, then a half cosine to 2 % of the stage's top rate."""
+        stage, step = self.stage_at(step)
+        warmup = min(self.warmup_steps, stage.steps // 10 + 1)
+        if step < warmup:
+            return stage.learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(1, stage.steps - warmup)
+        return stage.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def without_stages(self) -> str:
+        """What must not change when a run is resumed; its stages may only be added to."""
+        return repr(asdict(self) | {"stages": (), "save_every": 0})
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a progress line shows after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    iou_per_round: tuple[float, ...]
+    seconds_per_step: float
+
+
+class Pretrainer:
+    """Owns model, average, optimiser and step; `run` goes on from wherever they stand."""
+
+    def __init__(self, sam: Sam, config: PretrainConfig, bank: SliceBank, folder: Path) -> None:
+        self.sam = sam.train()
+        self.average = copy.deepcopy(sam).requires_grad_(False)
+        self.config = config
+        self.bank = bank
+        self.folder = folder
+        self.step = 0
+        self.optimiser = torch.optim.AdamW(sam.parameters(), weight_decay=config.weight_decay)
+
+    def run(self, report: Callable[[Progress], None]) -> Sam:
+        """Train to the last step, saving on the way.
+
+        Returns:
+            The running average of the weights, which is what ships.
+        """
+        with SummaryWriter(str(self.folder / "tensorboard")) as curves:
+            while self.step < self.config.steps:
+                began = time.perf_counter()
+                loss, ious = self._one_step()
+                self.step += 1
+                seconds = time.perf_counter() - began
+                curves.add_scalar("loss", loss, self.step)
+                for index, iou in enumerate(ious):
+                    curves.add_scalar(f"iou/round_{index + 1}", iou, self.step)
+                report(Progress(self.step, self.config.steps, loss, ious, seconds))
+                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                    self.save()
+        return self.average
+
+    def _one_step(self) -> tuple[float, tuple[float, ...]]:
+        """One update; randomness depends on seed and step alone, so a resumed run repeats it."""
+        rng = np.random.default_rng([self.config.seed, self.step])
+        torch.manual_seed(int(rng.integers(2**31)))
+        batch = draw_batch(self.bank, self.config, self.config.stage_at(self.step)[0], rng)
+        prompts = first_prompts(batch.masks.numpy(), self.config.box_probability, rng)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate_at(self.step)
+        device = next(self.sam.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16):
+            embeddings = encode_image(self.sam.image_encoder, batch.pixels.to(device))
+            loss, ious = conversation_loss(
+                self.sam,
+                embeddings[batch.picture.to(device)],
+                batch.masks.to(device),
+                PromptTokens(prompts.xy.to(device), prompts.kind.to(device)),
+                self.config.rounds,
+            )
+        self._update(loss)
+        return float(loss.detach()), tuple(ious.tolist())
+
+    def _update(self, loss: Tensor) -> None:
+        if not torch.isfinite(loss.detach()):
+            raise ConfigError(
+                f"The loss is {float(loss.detach())} at step {self.step}; lower the rate."
+            )
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
+        self.optimiser.step()
+        decay = min(self.config.average_decay, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.sam.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+
+    def save(self) -> None:
+        """Write a checkpoint that `resume` continues from, bit for bit."""
+        state = {
+            "sam": self.sam.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "config": self.config.without_stages(),
+            "stages": [astuple(stage) for stage in self.config.stages],
+            "bank_sha256": self.bank.sha256(),
+        }
+        with atomic_path(self.folder / "checkpoint.pt") as temporary:
+            torch.save(state, temporary)
+
+    def resume(self) -> bool:
+        """Go on from this folder's checkpoint, if it has one made by the same configuration."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return False
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        kept = [astuple(stage) for stage in self.config.stages][: len(state["stages"])]
+        if state["config"] != self.config.without_stages() or state["stages"] != kept:
+            raise ConfigError(
+                f"{path} was made with another configuration; repeat the first run's options "
+                "(stages may be added at the end), or give another folder."
+            )
+        self.sam.load_state_dict(state["sam"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures and objects of one step.
+
+    Attributes:
+        pixels: normalised frames.
+        masks: objects on their frames.
+        picture: which frame each object is on.
+    """
+
+    pixels: Float[Tensor, "b 3 side side"]
+    masks: Bool[Tensor, "n side side"]
+    picture: Int64[Tensor, " n"]
+
+
+def draw_batch(
+    bank: SliceBank, config: PretrainConfig, stage: Stage, rng: np.random.Generator
+) -> Batch:
+    """Draw pictures until `stage.batch_size` of them hold an object, and objects on each."""
+    frames: list[Tensor] = []
+    masks: list[np.ndarray] = []
+    picture: list[int] = []
+    while len(frames) < stage.batch_size:
+        drawn = training_picture(bank, int(rng.integers(len(bank))), stage.side_px, rng)
+        objects = draw_objects(drawn, config, rng)
+        if objects:
+            picture += [len(frames)] * len(objects)
+            masks += objects
+            frames.append(_normalised(drawn))
+    return Batch(torch.stack(frames), torch.from_numpy(np.stack(masks)), torch.tensor(picture))
+
+
+def _normalised(drawn: TrainingPicture) -> Float[Tensor, "3 side side"]:
+    """As `SamFrame.image`: three channels, SAM's mean and spread, padding zero afterwards."""
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (SAM_MEAN, SAM_STD))
+    pixels = (torch.from_numpy(drawn.unit)[None] * 255 - mean) / std
+    rows, cols = drawn.content_px
+    pixels[:, rows:] = 0
+    pixels[:, :, cols:] = 0
+    return pixels
+
+
+def draw_objects(
+    drawn: TrainingPicture, config: PretrainConfig, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Masks of up to `config.objects` objects: organs where there are any, then regions."""
+    found = {
+        layer: [
+            value
+            for value, area in enumerate(np.bincount(drawn.layers[layer].ravel()))
+            if value and area >= SMALLEST_OBJECT_PX
+        ]
+        for layer in range(len(drawn.layers))
+    }
+    found = {layer: values for layer, values in found.items() if values}
+    masks = []
+    for _ in range(config.objects if found else 0):
+        organ = ORGAN_LAYER in found and rng.random() < config.organ_probability
+        layer = ORGAN_LAYER if organ else int(rng.choice(list(found)))
+        value = rng.choice(found[layer])
+        masks.append(drawn.layers[layer] == value)
+    return masks

@@ -1,0 +1,119 @@
+"""Pretraining: it learns, it resumes bit for bit, and it refuses another run's checkpoint."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cobot.errors import ConfigError
+from cobot.sam.build import build
+from cobot.training.interactive_rounds import conversation_loss, first_prompts
+from cobot.training.pretrain import PretrainConfig, Pretrainer, Progress, Stage
+from cobot.training.slice_bank import RawPicture, SliceBank, build_bank
+
+CONFIG = PretrainConfig(stages=(Stage(32, 4, 2),), objects=2, rounds=2, save_every=2)
+
+
+@pytest.fixture(scope="module")
+def bank() -> SliceBank:
+    pixels_hu = np.full((60, 60), 20.0)
+    pixels_hu[15:40, 20:45] = 200
+    organs = (pixels_hu == 200).astype(np.uint8)
+    return build_bank([RawPicture(pixels_hu, organs, (1.0, 1.0))] * 2, np.random.default_rng(0))
+
+
+def trainer(bank: SliceBank, folder: Path, config: PretrainConfig = CONFIG) -> Pretrainer:
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(1)
+    return Pretrainer(build("tiny"), config, bank, folder)
+
+
+def run(pretrainer: Pretrainer) -> list[Progress]:
+    seen: list[Progress] = []
+    pretrainer.run(seen.append)
+    return seen
+
+
+def test_a_run_cut_off_and_resumed_equals_a_run_in_one_piece(bank, tmp_path):
+    whole = trainer(bank, tmp_path / "whole")
+    run(whole)
+    cut = trainer(bank, tmp_path / "cut")
+    with pytest.raises(InterruptedError):
+        cut.run(interrupt_after(2))
+    resumed = trainer(bank, tmp_path / "cut")
+    assert resumed.resume()
+    assert resumed.step == 2
+    run(resumed)
+    for ours, theirs in zip(
+        whole.average.state_dict().values(), resumed.average.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def interrupt_after(step: int):
+    """Fail at the step after the checkpoint of `step` was written."""
+
+    def stop(progress: Progress) -> None:
+        if progress.step > step:
+            raise InterruptedError
+
+    return stop
+
+
+def test_stages_may_be_added_but_nothing_else_changed(bank, tmp_path):
+    run(trainer(bank, tmp_path))
+    longer = replace(CONFIG, stages=(*CONFIG.stages, Stage(64, 1, 2)))
+    extended = trainer(bank, tmp_path, longer)
+    assert extended.resume()
+    assert [progress.step for progress in run(extended)] == [5]
+    with pytest.raises(ConfigError, match="another configuration"):
+        trainer(bank, tmp_path, replace(CONFIG, seed=9)).resume()
+
+
+def test_a_fresh_folder_has_nothing_to_resume(bank, tmp_path):
+    assert not trainer(bank, tmp_path).resume()
+
+
+def test_the_rate_warms_up_and_falls_within_each_stage():
+    config = PretrainConfig(stages=(Stage(32, 100, 1, 1.0), Stage(64, 100, 1, 0.5)))
+    rates = [config.learning_rate_at(step) for step in range(200)]
+    assert max(rates[:100]) == pytest.approx(1.0)
+    assert max(rates[100:]) == pytest.approx(0.5)
+    assert rates[0] < rates[5]
+    assert rates[99] < 0.03
+    with pytest.raises(ConfigError, match="All 200 steps"):
+        config.learning_rate_at(200)
+
+
+def test_first_prompts_are_boxes_or_clicks_on_the_object():
+    masks = np.zeros((1, 32, 32), bool)
+    masks[0, 8:20, 10:30] = True
+    box = first_prompts(masks, 1.0, np.random.default_rng(0))
+    assert box.kind.tolist() == [[2, 3]]
+    assert (box.xy[0, 1] - box.xy[0, 0] > 5).all()
+    for seed in range(10):
+        click = first_prompts(masks, 0.0, np.random.default_rng(seed))
+        x, y = click.xy[0, 0].int().tolist()
+        assert click.kind.tolist() == [[1, -1]]
+        assert masks[0, y, x]
+
+
+def test_the_loss_reaches_every_trained_part():
+    torch.manual_seed(0)
+    sam = build("tiny").train()
+    masks = np.zeros((2, 32, 32), bool)
+    masks[:, 8:20, 10:30] = True
+    prompts = first_prompts(masks, 0.5, np.random.default_rng(3))
+    embeddings = torch.randn(2, 128, 4, 4, requires_grad=True)
+    loss, ious = conversation_loss(sam, embeddings, torch.from_numpy(masks), prompts, 2)
+    loss.backward()
+    assert ious.shape == (2,)
+    assert embeddings.grad is not None
+    assert embeddings.grad.abs().sum() > 0
+    silent = [
+        name
+        for name, parameter in (*sam.mask_decoder.named_parameters(),)
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert [name for name in silent if "hypernetworks" not in name] == []
