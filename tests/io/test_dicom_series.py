@@ -109,7 +109,7 @@ def test_single_slice_without_thickness_is_refused(tmp_path, hu, write_ct_series
 
 @pytest.mark.parametrize("storage", [None, MRImageStorage])
 def test_run_length_compressed(tmp_path, hu, write_ct_series, storage):
-    """Also where GDCM would leave the rescaling out, which it does for anything but CT."""
+    """The decoder applies slope and intercept itself, once, for CT and for other classes."""
     for file in write_ct_series(tmp_path, hu):
         dataset = pydicom.dcmread(file)
         dataset.compress(RLELossless)
@@ -238,3 +238,11 @@ def test_no_patient_field_is_logged(tmp_path, hu, write_ct_series, caplog):
     write_ct_series(tmp_path, hu)
     read_volume(tmp_path)
     assert "Secret" not in caplog.text
+
+
+def test_cut_end_slice_is_not_passed_over(tmp_path, hu, write_ct_series):
+    """Without it the positions are still even: the volume would silently be shorter."""
+    files = write_ct_series(tmp_path, hu)
+    files[0].write_bytes(files[0].read_bytes()[:400])
+    with pytest.raises(ImageReadError, match="slice_100.dcm says that it is an image"):
+        read_volume(tmp_path)
