@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from cobot.errors import ConfigError, DownloadError
 from cobot.sam import download
-from cobot.sam.download import Source, fetch
-from cobot.sam.official import OFFICIAL_MIRROR, WeightsFile
+from cobot.sam.download import fetch
+from cobot.sam.official import OFFICIAL_MIRROR, Source, WeightsFile
 
 CONTENT = bytes(range(256)) * 2000
 WANTED = WeightsFile("weights.pth", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())

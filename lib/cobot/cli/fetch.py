@@ -29,10 +29,9 @@ def fetch(
         TransferSpeedColumn,
     )
 
-    from cobot.sam.download import Source
     from cobot.sam.download import fetch as fetch_file
     from cobot.sam.home import cobot_home
-    from cobot.sam.official import official_file
+    from cobot.sam.official import Source, official_file
 
     wanted = official_file(encoder)
     source = Source.chosen(mirror)

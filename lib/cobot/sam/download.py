@@ -13,47 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from cobot.errors import ConfigError, DownloadError
-from cobot.sam.official import OFFICIAL_MIRROR, WeightsFile
+from cobot.errors import DownloadError
+from cobot.sam.official import MIRROR_VARIABLE, Source, WeightsFile
 from cobot.sam.weights import file_sha256
 
 PART_BYTES = 2**20
-MIRROR_VARIABLE = "COBOT_MIRROR"
-
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes of the whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where to fetch from and how stubbornly.
-
-    Attributes:
-        mirror: address of the folder that holds the published files, http or https.
-        tries: how often in a row the connection may fail without a byte of progress.
-        pause_s: wait before the second try; doubled before each further one.
-        timeout_s: silence after which a connection counts as broken.
-    """
-
-    mirror: str = OFFICIAL_MIRROR
-    tries: int = 5
-    pause_s: float = 1.0
-    timeout_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        if not self.mirror.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"The mirror must be an http:// or https:// address, got {self.mirror!r}."
-            )
-
-    @classmethod
-    def chosen(cls, mirror: str | None) -> "Source":
-        """The mirror given by the user, else that of COBOT_MIRROR, else Meta's own."""
-        return cls(mirror or os.environ.get(MIRROR_VARIABLE) or OFFICIAL_MIRROR)
-
-    def address(self, wanted: WeightsFile) -> str:
-        """Where one file is."""
-        return f"{self.mirror.rstrip('/')}/{wanted.file_name}"
 
 
 def fetch(wanted: WeightsFile, folder: Path, source: Source, progress: Progress) -> Path:

@@ -1,11 +1,13 @@
 """The weights Meta published with segment_anything (Apache-2.0), and how to know them."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cobot.errors import ConfigError
 
 OFFICIAL_MIRROR = "https://dl.fbaipublicfiles.com/segment_anything/"
+MIRROR_VARIABLE = "COBOT_MIRROR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +56,35 @@ def official_file(name: str) -> WeightsFile:
             "`tiny` comes with this package."
         )
     return OFFICIAL[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where to fetch from and how stubbornly.
+
+    Attributes:
+        mirror: address of the folder that holds the published files, http or https.
+        tries: how often in a row the connection may fail without a byte of progress.
+        pause_s: wait before the second try; doubled before each further one.
+        timeout_s: silence after which a connection counts as broken.
+    """
+
+    mirror: str = OFFICIAL_MIRROR
+    tries: int = 5
+    pause_s: float = 1.0
+    timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not self.mirror.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"The mirror must be an http:// or https:// address, got {self.mirror!r}."
+            )
+
+    @classmethod
+    def chosen(cls, mirror: str | None) -> "Source":
+        """The mirror given by the user, else that of COBOT_MIRROR, else Meta's own."""
+        return cls(mirror or os.environ.get(MIRROR_VARIABLE) or OFFICIAL_MIRROR)
+
+    def address(self, wanted: WeightsFile) -> str:
+        """Where one file is."""
+        return f"{self.mirror.rstrip('/')}/{wanted.file_name}"
