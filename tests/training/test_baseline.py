@@ -50,7 +50,7 @@ def test_an_ellipsoid_one_voxel_thick_is_the_ellipse():
 
 
 def test_a_disc_is_round_in_millimetres():
-    disc = disc_at_click(np.array([30.0, 20.0]), 10, (2.0, 1.0), (40, 60))
+    disc = disc_at_click(np.array([30.0, 20.0]), 10.0, (2.0, 1.0), (40, 60))
     rows, cols = np.nonzero(disc)
     assert (rows.min(), rows.max()) == (15, 25)
     assert (cols.min(), cols.max()) == (20, 40)
@@ -58,5 +58,5 @@ def test_a_disc_is_round_in_millimetres():
 
 
 def test_a_disc_of_radius_zero_is_the_clicked_pixel():
-    disc = disc_at_click(np.array([2, 1]), 0, (1.0, 1.0), (3, 4))
+    disc = disc_at_click(np.array([2, 1]), 0.0, (1.0, 1.0), (3, 4))
     assert np.argwhere(disc).tolist() == [[1, 2]]

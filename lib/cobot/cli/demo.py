@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cobot.errors import ConfigError
+
 
 def demo(
     image: Annotated[
@@ -30,9 +32,10 @@ def demo(
     from cobot.cli.demo_case import phantom_case, user_case
     from cobot.cli.demo_run import DemoModel, run_demo
 
+    if box and image is None:
+        raise ConfigError("--box goes with --image; the phantom's boxes come from its truth.")
     console = Console()
     chosen = DemoModel.load(model, weights, device)
-    out.mkdir(parents=True, exist_ok=True)
     with console.status("Making the phantom" if image is None else f"Reading {image}"):
         case = phantom_case(seed, out) if image is None else user_case(image, box or [], out)
     with console.status(f"Segmenting with {model} on {chosen.segmenter.device}"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cobot.cli.boxes import parse_boxes
 from cobot.datasets.phantom import abdomen_phantom
-from cobot.errors import ConfigError
+from cobot.errors import ConfigError, ImageWriteError
 from cobot.io import read_volume, write_label_map
 from cobot.io.image_writer import write_volume
 from cobot.planes import acquired_plane
@@ -46,6 +46,7 @@ def phantom_case(seed: int, out: Path) -> DemoCase:
     Raises:
         ImageWriteError: the folder cannot be written.
     """
+    make_folder(out)
     phantom = abdomen_phantom(seed)
     image, truth = out / "phantom.nii.gz", out / "phantom_truth.nii.gz"
     write_volume(phantom.volume, image)
@@ -71,6 +72,7 @@ def user_case(image: Path, boxes: Sequence[str], out: Path) -> DemoCase:
     Raises:
         ConfigError: no box was given.
         ImageReadError: the image cannot be read.
+        ImageWriteError: the folder cannot be made.
         PromptError: a box cannot be read or lies outside the image.
     """
     if not boxes:
@@ -80,6 +82,7 @@ def user_case(image: Path, boxes: Sequence[str], out: Path) -> DemoCase:
         )
     volume = read_volume(image)
     objects = parse_boxes(boxes, volume)
+    make_folder(out)
     return DemoCase(
         name=image.name.split(".")[0],
         volume=volume,
@@ -89,3 +92,17 @@ def user_case(image: Path, boxes: Sequence[str], out: Path) -> DemoCase:
         files={"image": image},
         out=out,
     )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results, with its parents, unless it is there.
+
+    Raises:
+        ImageWriteError: something else has that name, or it may not be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageWriteError(
+            f"--out {path} cannot be made: {error.strerror}. Name a folder you may write to."
+        ) from error

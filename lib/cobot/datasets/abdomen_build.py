@@ -7,6 +7,8 @@ import numpy as np
 
 from cobot.datasets.implicit import (
     Distance,
+    Number,
+    Pair,
     Points,
     Vector,
     Waves,
@@ -54,18 +56,18 @@ class Build:
     dome_mm: float
     scale: float
 
-    def near(self, centre_mm: Vector, spread_mm: float) -> Vector:
+    def near(self, centre_mm: Vector, spread_mm: Number) -> Vector:
         """A place near another, scaled to this patient."""
         x, y, z = np.multiply(centre_mm, self.scale) + self.rng.normal(0, spread_mm, 3)
         return float(x), float(y), float(z)
 
-    def about(self, radii_mm: Vector, spread: float = 0.09) -> Vector:
+    def about(self, radii_mm: Vector, spread: Number = 0.09) -> Vector:
         """Radii near others, scaled to this patient; `spread` is relative."""
         factors = self.scale * np.clip(self.rng.normal(1, spread, 3), 0.75, 1.25)
         x, y, z = np.multiply(radii_mm, factors)
         return float(x), float(y), float(z)
 
-    def ripple(self, size_mm: float, wavelengths_mm: tuple[float, float] = (28, 80)) -> Waves:
+    def ripple(self, size_mm: Number, wavelengths_mm: Pair = (28, 80)) -> Waves:
         """A random unevenness for a surface."""
         return random_waves(self.rng, size_mm, wavelengths_mm)
 
@@ -114,7 +116,7 @@ def under_diaphragm(build: Build, points: Points) -> Distance:
     """Below 0 under the two domes of the diaphragm, above 0 in the chest."""
     x, y, z = points
     depth = y - 18
-    drop = np.where(depth < 0, 0.0125, 0.0035) * depth * depth
+    drop = np.where(depth < 0, np.float32(0.0125), np.float32(0.0035)) * depth * depth
     right = build.dome_mm - 0.0115 * (x - 72) ** 2 - drop
     left = build.dome_mm - 14 - 0.0125 * (x + 74) ** 2 - drop
     middle = build.dome_mm - 24 - drop

@@ -10,6 +10,7 @@ from cobot.datasets.abdomen_gut import gallbladder, gut, pancreas, stomach
 from cobot.datasets.abdomen_trunk import vessels
 from cobot.datasets.implicit import (
     Distance,
+    Number,
     Points,
     Vector,
     Waves,
@@ -40,7 +41,7 @@ def organs(build: Build) -> list[Structure]:
     ]
 
 
-def _in_abdomen(build: Build, points: Points, gap_mm: float) -> Distance:
+def _in_abdomen(build: Build, points: Points, gap_mm: Number) -> Distance:
     """The abdomen's inside, `gap_mm` from its wall and close under the diaphragm."""
     return np.maximum(cavity(build, points) + gap_mm, under_diaphragm(build, points) + 1)
 
@@ -95,7 +96,7 @@ def _liver_veins(build: Build, liver: Shape) -> list[Structure]:
     ]
 
 
-def _textured(mean_hu: float, wave: Waves) -> Texture:
+def _textured(mean_hu: Number, wave: Waves) -> Texture:
     def hu(p: Points, _: Distance) -> Float32[np.ndarray, "*grid"]:
         return wave(p)[0] + np.float32(mean_hu)
 

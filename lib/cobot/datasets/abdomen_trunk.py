@@ -8,6 +8,7 @@ from jaxtyping import Float32
 from cobot.datasets.abdomen_build import Build, cavity, muscle_wall, skin, under_diaphragm
 from cobot.datasets.implicit import (
     Distance,
+    Number,
     Points,
     Vector,
     carve,
@@ -47,7 +48,7 @@ def vessels(build: Build) -> list[Structure]:
     ]
 
 
-def _vertical(path: tuple[Vector, ...], radii: tuple[float, ...]) -> "partial[Distance]":
+def _vertical(path: tuple[Vector, ...], radii: tuple[Number, ...]) -> "partial[Distance]":
     return partial(tube, path_mm=path, radii_mm=radii)
 
 
@@ -84,7 +85,7 @@ def _muscles(build: Build) -> list[Structure]:
     ]
 
 
-def _muscles_of_side(build: Build, side: int, thick: float) -> list[Structure]:
+def _muscles_of_side(build: Build, side: int, thick: Number) -> list[Structure]:
     s, hu, wave = build.scale, build.hu["muscle"], build.ripple(1.5, (25, 60))
     back = 21 * s - (build.half_depth_mm - 0.45 * build.fat_mm)
     path = (

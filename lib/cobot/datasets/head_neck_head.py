@@ -7,6 +7,8 @@ import numpy as np
 
 from cobot.datasets.implicit import (
     Distance,
+    Number,
+    Pair,
     Points,
     Vector,
     Waves,
@@ -40,18 +42,18 @@ class HeadBuild:
     neck_mm: float
     contrast_hu: float
 
-    def at(self, place_mm: Vector, spread_mm: float = 1.5) -> Vector:
+    def at(self, place_mm: Vector, spread_mm: Number = 1.5) -> Vector:
         """A place near another, scaled to this patient."""
         x, y, z = np.multiply(place_mm, self.scale) + self.rng.normal(0, spread_mm, 3)
         return float(x), float(y), float(z)
 
-    def about(self, radii_mm: Vector, spread: float = 0.07) -> Vector:
+    def about(self, radii_mm: Vector, spread: Number = 0.07) -> Vector:
         """Radii near others, scaled to this patient."""
         factors = self.scale * np.clip(self.rng.normal(1, spread, 3), 0.8, 1.25)
         x, y, z = np.multiply(radii_mm, factors)
         return float(x), float(y), float(z)
 
-    def ripple(self, size: float, wavelengths_mm: tuple[float, float]) -> Waves:
+    def ripple(self, size: Number, wavelengths_mm: Pair) -> Waves:
         """A random unevenness."""
         return random_waves(self.rng, size, wavelengths_mm)
 
@@ -99,7 +101,7 @@ def cranium(build: HeadBuild, points: Points) -> Distance:
     return ellipsoid(points, _scaled(CRANIUM_CENTRE_MM, s), (71 * s, 90 * s, 79 * s))
 
 
-def _scaled(place_mm: Vector, scale: float) -> Vector:
+def _scaled(place_mm: Vector, scale: Number) -> Vector:
     x, y, z = place_mm
     return x * scale, y * scale, z * scale
 

@@ -4,7 +4,7 @@ Every function takes points (3, ...) in patient millimetres, RAS, and returns (.
 exact for tubes and close to exact near the surface of ellipsoids, which is where they matter.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,11 @@ from jaxtyping import Float, Float32
 
 Points = Float32[np.ndarray, "3 *grid"]
 Distance = Float32[np.ndarray, "*grid"]
-Vector = tuple[float, float, float]
+Number = float | int
+"""A whole number is a length too: shapes below are written with both."""
+
+Vector = tuple[Number, Number, Number]
+Pair = tuple[Number, Number]
 
 TINY = np.float32(1e-6)
 
@@ -34,7 +38,7 @@ def ellipsoid(
     return distance
 
 
-def tube(points: Points, path_mm: tuple[Vector, ...], radii_mm: tuple[float, ...]) -> Distance:
+def tube(points: Points, path_mm: tuple[Vector, ...], radii_mm: tuple[Number, ...]) -> Distance:
     """Round tube through the points of a path, its radius changing evenly between them."""
     distance = np.full(points.shape[1:], np.inf, np.float32)
     ends = zip(path_mm[:-1], path_mm[1:], radii_mm[:-1], radii_mm[1:], strict=True)
@@ -50,9 +54,9 @@ def tube(points: Points, path_mm: tuple[Vector, ...], radii_mm: tuple[float, ...
 
 def oval(
     points: Points,
-    centre_mm: tuple[float, float],
-    radii_mm: tuple[float, float],
-    squareness: float = 0,
+    centre_mm: Pair,
+    radii_mm: Pair,
+    squareness: Number = 0,
 ) -> Distance:
     """Endless upright column, measured along the ray from its axis.
 
@@ -70,13 +74,13 @@ def oval(
     return distance
 
 
-def merge(first: Distance, second: Distance, blend_mm: float) -> Distance:
+def merge(first: Distance, second: Distance, blend_mm: Number) -> Distance:
     """Union of two shapes with a fillet of about `blend_mm` where they meet."""
     overlap = np.maximum(np.float32(blend_mm) - np.abs(first - second), 0) / np.float32(blend_mm)
     return np.minimum(first, second) - overlap * overlap * np.float32(blend_mm / 4)
 
 
-def carve(shape: Distance, tool: Distance, blend_mm: float) -> Distance:
+def carve(shape: Distance, tool: Distance, blend_mm: Number) -> Distance:
     """The first shape without the second, the new edge rounded."""
     return -merge(-shape, tool, blend_mm)
 
@@ -108,7 +112,7 @@ class Waves:
 
 
 def random_waves(
-    rng: np.random.Generator, size: float, wavelengths_mm: tuple[float, float], components: int = 1
+    rng: np.random.Generator, size: Number, wavelengths_mm: Pair, components: int = 1
 ) -> Waves:
     """Four waves in random directions; `size` is about the field's standard deviation."""
     count = 4
@@ -125,7 +129,7 @@ def random_waves(
     )
 
 
-def turn_about(axis: int, degrees: float) -> Float[np.ndarray, "3 3"]:
+def turn_about(axis: int, degrees: Number) -> Float[np.ndarray, "3 3"]:
     """Rotation about one patient axis (0 R, 1 A, 2 S)."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     turn = np.eye(3)
@@ -135,7 +139,7 @@ def turn_about(axis: int, degrees: float) -> Float[np.ndarray, "3 3"]:
     return turn
 
 
-def _dot(vector: Iterable[float], points: Points | Sequence[Distance]) -> Distance:
+def _dot(vector: Float[np.ndarray, " 3"], points: Points | Sequence[Distance]) -> Distance:
     """One direction times every point; three fused passes beat a matrix product this thin."""
     x, y, z = (np.float32(part) for part in vector)
     return x * points[0] + y * points[1] + z * points[2]

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from cobot.datasets.implicit import turn_about
+from cobot.datasets.implicit import Pair, turn_about
 from cobot.datasets.scene import Scene, scan
 from cobot.shapes import Affine
 
@@ -35,8 +35,8 @@ def scan_random_plane(
     scene: Scene,
     rng: np.random.Generator,
     side_px: int,
-    fov_mm: tuple[float, float],
-    height_mm: tuple[float, float] = (-78, 78),
+    fov_mm: Pair,
+    height_mm: Pair = (-78, 78),
 ) -> Picture:
     """Scan one plane, mostly axial, slightly tilted, at a random height.
 

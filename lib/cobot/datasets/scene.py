@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from scipy.ndimage import gaussian_filter
 
-from cobot.datasets.implicit import Distance, Points, Vector, Waves
+from cobot.datasets.implicit import Distance, Number, Points, Vector, Waves
 from cobot.geometry import spacing_mm
 from cobot.shapes import Affine
 from cobot.volume import LabelMap, Volume
@@ -43,7 +43,7 @@ class Structure:
     """
 
     distance: Shape
-    hu: float | Texture
+    hu: Number | Texture
     label: int = 0
     bounds: Bounds | None = None
 
@@ -75,7 +75,7 @@ class Phantom:
     truth: LabelMap
 
 
-def layer(distance: Distance, outer_hu: float, inner_hu: float) -> Distance:
+def layer(distance: Distance, outer_hu: Number, inner_hu: Number) -> Distance:
     """One value outside a surface and another inside, blended over a millimetre."""
     inside = np.clip(0.5 - distance, 0, 1)
     return (outer_hu + inside * (inner_hu - outer_hu)).astype(np.float32)
@@ -121,7 +121,9 @@ def _paint(
         here = points[:, across_i, across_j, across_k]
         distance = structure.distance(here)
         coverage = np.clip(0.5 - distance / edge_mm, 0, 1)
-        hu = structure.hu if isinstance(structure.hu, float) else structure.hu(here, distance)
+        hu = (
+            structure.hu if isinstance(structure.hu, (float, int)) else structure.hu(here, distance)
+        )
         values[region] += coverage * (hu - values[region])
         labels[region][distance < 0] = structure.label
     return values, labels

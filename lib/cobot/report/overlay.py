@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Integer
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -81,19 +82,25 @@ def write_overlay(overlay: Overlay, path: Path, count: int = 4) -> None:
 def telling_slices(overlay: Overlay, count: int) -> Sequence[int]:
     """Slices, spread over the range that was asked for, that show the most structures.
 
-    The range is cut into `count` equal parts; of each part the slice with the most structures
-    (and of those with the most voxels of them) is taken.
+    The range is cut into `count` equal parts; of each part the slice with the most structures is
+    taken, and of those the one nearest the middle of the part.
     """
     axis = overlay.prompts.plane.axis
     maps = [overlay.answer] + ([overlay.truth] if overlay.truth is not None else [])
-    score = np.zeros(overlay.volume.shape[axis])
+    structures = np.zeros(overlay.volume.shape[axis], np.int64)
     for labels in maps:
-        for value in labels.labels:
-            area = np.moveaxis(labels.voxels == value, axis, 0).sum(axis=(1, 2))
-            score += (area > 0) + np.sqrt(area) / 1e3
-    found = np.flatnonzero(score) if score.any() else np.array([len(score) // 2])
+        across = np.moveaxis(labels.voxels, axis, 0).reshape(len(structures), -1)
+        structures += [len(np.unique(slice_[slice_ > 0])) for slice_ in across]
+    found = np.flatnonzero(structures) if structures.any() else np.array([len(structures) // 2])
     parts = np.array_split(found, min(count, len(found)))
-    return [int(part[score[part].argmax()]) for part in parts]
+    return [_most_telling(part, structures) for part in parts]
+
+
+def _most_telling(
+    part: Integer[np.ndarray, " n"], structures: Integer[np.ndarray, " slices"]
+) -> int:
+    most = part[structures[part] == structures[part].max()]
+    return int(most[np.abs(most - part.mean()).argmin()])
 
 
 def _shown_region(slices: Sequence[Slice], window: IntensityWindow) -> Region:

@@ -16,8 +16,8 @@ def ellipse_in_box(box_xyxy: BoxXyxy, shape: tuple[int, int]) -> Mask:
         box_xyxy: first and last pixel.
         shape: rows and columns of the slice; what reaches outside is cut off.
 
-    >>> ellipse_in_box(np.array([0.0, 0.0, 2.0, 2.0]), (3, 4)).astype(int).tolist()
-    [[0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]]
+    >>> ellipse_in_box(np.array([0.0, 0.0, 3.0, 3.0]), (4, 5)).astype(int).tolist()
+    [[0, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [0, 1, 1, 0, 0]]
     """
     low, high = box_xyxy[1::-1], box_xyxy[:1:-1]
     return _fill(low, high, shape)

@@ -1,0 +1,146 @@
+"""`cobot demo` from the command line to the files, with untrained weights."""
+
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from cobot.cli import demo_case
+from cobot.cli.boxes import parse_boxes
+from cobot.cli.demo_table import compare, dice_table
+from cobot.cli.device import choose_device
+from cobot.cli.main import app, main
+from cobot.datasets.phantom import abdomen_phantom
+from cobot.errors import ConfigError, PromptError
+from cobot.io import read_label_map, read_volume
+from cobot.io.image_writer import write_volume
+from cobot.planes import plane_across
+from cobot.prompts import VolumePrompts
+from cobot.sam.build import build
+from cobot.training.boxes import organ_box
+from cobot.volume import LabelMap, Volume
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+SMALL = {"shape": (56, 48, 6), "spacing_mm": (6.8, 6.8, 26.0)}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_file(build("tiny").state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def small_phantom(monkeypatch):
+    monkeypatch.setattr(demo_case, "abdomen_phantom", lambda seed: abdomen_phantom(seed, **SMALL))
+    return abdomen_phantom(7, **SMALL)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["demo", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_the_default_demo_writes_everything_and_prints_a_table(weights, small_phantom, tmp_path):
+    out = tmp_path / "results"
+    result = run("--weights", weights, "--out", out, "--device", "cpu", "--seed", 7)
+    assert result.exit_code == 0
+    for text in ("liver", "left kidney", "mean", "ellipsoid", "seconds per slice", "clinical"):
+        assert text in " ".join(result.output.split())
+    names = {"phantom.nii.gz", "phantom_truth.nii.gz", "phantom_mask.nii.gz", "phantom_overlay.png"}
+    assert {path.name for path in out.iterdir()} == names
+    image, mask = nib.load(out / "phantom.nii.gz"), nib.load(out / "phantom_mask.nii.gz")
+    assert image.affine.tobytes() == mask.affine.tobytes()
+    assert np.array_equal(read_volume(out / "phantom.nii.gz").voxels, small_phantom.volume.voxels)
+    labels = read_label_map(out / "phantom_mask.nii.gz").labels
+    assert set(labels.values()) == set(demo_case.ORGANS)
+    assert (out / "phantom_overlay.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ones_own_image_and_box_give_a_mask_on_its_grid(weights, small_phantom, tmp_path):
+    image = tmp_path / "patient.nii.gz"
+    write_volume(small_phantom.volume, image)
+    result = run(
+        "--image", image, "--box", "liver=30,30,3,8,8,2", "--out", tmp_path / "out",
+        "--weights", weights, "--window=-100,200", "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "volume (mL)" in result.output
+    assert "Dice" not in result.output
+    mask = read_label_map(tmp_path / "out" / "patient_mask.nii.gz")
+    mask.require_same_grid(small_phantom.volume)
+    assert not mask.voxels[:, :, [0, 1, 4, 5]].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--image", "IMAGE"], "needs at least one --box"),
+        (["--image", "IMAGE", "--box", "liver=1,2,3"], "cannot be read; expected LABEL="),
+        (["--image", "IMAGE", "--box", "liver=1,2,3,4,5,99"], "outside the image"),
+        (["--box", "liver=1,2,3,4,5,6"], "--box goes with --image"),
+        (["--device", "abacus"], "'abacus' is unknown"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(
+    arguments, message, weights, small_phantom, tmp_path, monkeypatch, capsys
+):
+    image = tmp_path / "patient.nii.gz"
+    write_volume(small_phantom.volume, image)
+    given = [str(image) if part == "IMAGE" else part for part in arguments]
+    out = tmp_path / "out"
+    fixed = ["--weights", str(weights), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["cobot", "demo", *fixed, *given])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_boxes_are_read_with_corners_in_any_order():
+    volume = Volume(np.zeros((9, 9, 9), np.int16), np.eye(4))
+    liver, spleen = parse_boxes(["liver=5,1,8,2,3,4", "left lobe=0,0,0,1,1,1"], volume)
+    assert liver.box_ijk.tolist() == [[2, 1, 4], [5, 3, 8]]
+    assert (liver.label, spleen.label) == ("liver", "left lobe")
+
+
+@pytest.mark.parametrize("text", ["liver", "=1,2,3,4,5,6", "liver=1,2,3,4,5", "liver=a,2,3,4,5,6"])
+def test_a_box_that_is_not_six_numbers_is_refused(text):
+    volume = Volume(np.zeros((9, 9, 9), np.int16), np.eye(4))
+    with pytest.raises(PromptError, match="expected LABEL=i0,j0,k0,i1,j1,k1"):
+        parse_boxes([text], volume)
+
+
+def test_a_label_boxed_twice_is_refused():
+    volume = Volume(np.zeros((9, 9, 9), np.int16), np.eye(4))
+    with pytest.raises(PromptError, match="'liver' twice"):
+        parse_boxes(["liver=1,1,1,2,2,2", "liver=1,1,1,3,3,3"], volume)
+
+
+def test_scores_of_a_perfect_and_an_empty_answer():
+    voxels = np.zeros((30, 30, 8), np.uint8)
+    voxels[5:25, 5:25, 2:6] = 1
+    truth = LabelMap(voxels, np.eye(4), {1: "cube"})
+    nothing = LabelMap(np.zeros_like(voxels), np.eye(4), {1: "cube"})
+    prompts = VolumePrompts(plane_across(truth.affine, 2), (organ_box(truth, "cube"),))
+    (score,) = compare(truth, prompts, truth, nothing)
+    assert (score.one_box, score.slice_boxes) == (1, 0)
+    quarter, sixth = np.pi / 4, np.pi / 6
+    assert score.ellipses == pytest.approx(2 * quarter / (1 + quarter), abs=0.01)
+    assert score.ellipsoid == pytest.approx(2 * sixth / (1 + sixth), abs=0.03)
+    assert dice_table([score]).row_count == 2
+
+
+def test_devices_are_read_or_refused():
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(ConfigError, match="expected auto, cpu, cuda"):
+        choose_device("meta")
+    with pytest.raises(ConfigError, match="not on this machine"):
+        choose_device("cuda:99")
