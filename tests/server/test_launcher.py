@@ -2,10 +2,19 @@
 
 import json
 import socket
+from dataclasses import replace
 
 import pytest
-from cobot.errors import ConfigError
-from cobot.server.launcher import ServeOptions, check, default_app, environment, open_port, serve
+from cobot.errors import ConfigError, WeightsError, WindowError
+from cobot.server.launcher import (
+    ServeOptions,
+    check,
+    check_choices,
+    default_app,
+    environment,
+    open_port,
+    serve,
+)
 
 
 @pytest.fixture
@@ -14,7 +23,9 @@ def options(tmp_path):
     (tmp_path / "app" / "main.py").touch()
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "a.nii.gz").touch()
-    return ServeOptions(tmp_path / "studies", tmp_path / "app", port=0, conf={"model": "tiny"})
+    (tmp_path / "weights.safetensors").touch()
+    conf = {"model": "tiny", "weights": str(tmp_path / "weights.safetensors")}
+    return ServeOptions(tmp_path / "studies", tmp_path / "app", port=0, conf=conf)
 
 
 def test_a_sound_start_is_let_through(options):
@@ -59,7 +70,7 @@ def test_a_port_in_use_is_refused_before_the_server_is_loaded(options):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        taken = ServeOptions(options.studies, options.app, port=port)
+        taken = replace(options, port=port)
         said = []
         with pytest.raises(ConfigError, match=f"Port {port} of 127.0.0.1.*--port 8001"):
             serve(taken, said.append)
@@ -76,10 +87,26 @@ def test_a_free_port_is_taken_and_given_back():
 
 def test_scoring_and_tracking_are_off_and_sessions_long(options):
     settings = environment(options, 8123)
-    assert json.loads(settings["MONAI_LABEL_APP_CONF"]) == {"model": "tiny"}
+    assert json.loads(settings["MONAI_LABEL_APP_CONF"]) == dict(options.conf)
     assert settings["MONAI_LABEL_STUDIES"] == str(options.studies.resolve())
     assert settings["MONAI_LABEL_SERVER_PORT"] == "8123"
     assert settings["MONAI_LABEL_TASKS_SCORING"] == "false"
     assert settings["MONAI_LABEL_AUTO_UPDATE_SCORING"] == "false"
     assert settings["MONAI_LABEL_TRACKING_ENABLED"] == "false"
     assert settings["MONAI_LABEL_SESSION_EXPIRY"] == "43200"
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "message"),
+    [
+        ({"model": "vit_x"}, ConfigError, "vit_x"),
+        ({"device": "gpu9"}, ConfigError, "Unknown device 'gpu9'; expected auto"),
+        ({"device": "cuda:99"}, ConfigError, "no device cuda:99.*auto or cpu"),
+        ({"window": "bright"}, WindowError, "Unknown window 'bright'"),
+        ({"weights": "nowhere.pth"}, WeightsError, "weights of tiny are not at nowhere.pth"),
+    ],
+)
+def test_what_would_fail_at_the_first_click_is_refused_at_once(options, choice, error, message):
+    check_choices({**options.conf, "device": "cpu", "window": "-160,240"})
+    with pytest.raises(error, match=message):
+        check_choices({**options.conf, **choice})

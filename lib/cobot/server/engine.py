@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cobot.errors import ConfigError, PromptError
+from cobot.errors import ConfigError, PromptError, WeightsError
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io.images import read_volume
 from cobot.planes import Slice, plane_across
 from cobot.prompts import ObjectPrompts, Prompts
 from cobot.sam.answer import SliceEmbedding, SliceMask, prompt_places
+from cobot.sam.build import encoder_shape
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.sam.weights import load_sam
+from cobot.sam.weights import default_weights_path, load_sam
 from cobot.server.lru import Lru
 from cobot.slicing import cut_slice, stack_masks
 from cobot.volume import LabelMap, Volume
@@ -43,9 +44,9 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> "FileStamp":
-        """Stamp a file or folder as it is now."""
-        files = [path] if path.is_file() else [item for item in path.iterdir() if item.is_file()]
-        stats = [item.stat() for item in files]
+        """Stamp a file or folder as it is now; what is missing has size 0."""
+        items = path.iterdir() if path.is_dir() else [path]
+        stats = [item.stat() for item in items if item.is_file()]
         newest = max((stat.st_mtime_ns for stat in stats), default=0)
         return cls(path, newest, sum(stat.st_size for stat in stats))
 
@@ -201,24 +202,36 @@ def _as_label_map(answer: SliceMask, slice_: Slice, volume: Volume, label: str) 
 
 
 def sam_loader(model: str, weights: Path | None, device: str) -> Callable[[], SliceSegmenter]:
-    """A function that loads a SAM onto a device when it is called.
+    """A function that loads a SAM onto a device when it is called; what is missing is said now.
 
     Args:
         model: tiny, vit_b, vit_l or vit_h.
         weights: file of base weights; None takes the model's own.
-        device: auto (the GPU if there is one), cpu, cuda or cuda:N.
+        device: auto or empty (the GPU if there is one), cpu, cuda or cuda:N.
 
     Raises:
-        ConfigError: the device is unknown; said at once, not at the first click.
+        ConfigError: no such encoder or device.
+        WeightsError: there is no file of weights.
     """
-    place = _device(device)
+    shape, place = encoder_shape(model), _device(device)
+    file = weights or default_weights_path(shape.name)
+    if not file.is_file():
+        raise WeightsError(
+            f"The weights of {model} are not at {file}; check --weights (in MONAI Label --conf "
+            f"weights), or leave it out: tiny comes with sam-cobot, others by `cobot fetch {model}`."
+        )
     return lambda: SliceSegmenter(load_sam(model, weights), place)
 
 
 def _device(text: str) -> torch.device:
-    if text == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(text)
+        device = torch.device(automatic if text in ("", "auto") else text)
     except RuntimeError:
         raise ConfigError(f"Unknown device {text!r}; expected auto, cpu, cuda or cuda:N.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"There is no device {text}: PyTorch sees {torch.cuda.device_count()} GPU(s); choose "
+            "auto or cpu."
+        )
+    return device

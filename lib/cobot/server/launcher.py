@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import uvicorn
 
 import cobot
 from cobot.errors import ConfigError
+from cobot.intensity import window_rule
+from cobot.server.engine import sam_loader
+from cobot.volume import Volume
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -78,6 +82,22 @@ def check(options: ServeOptions) -> None:
         )
 
 
+def check_choices(conf: Mapping[str, str]) -> None:
+    """Refuse a model, device or window that would fail at the first click.
+
+    Raises:
+        ConfigError: no such encoder or device.
+        WeightsError: the encoder's weights are not where they should be.
+        WindowError: neither a preset nor two numbers.
+    """
+    weights = conf.get("weights")
+    sam_loader(
+        conf.get("model", "tiny"), Path(weights) if weights else None, conf.get("device", "")
+    )
+    anywhere = Volume(np.zeros((1, 1, 1)), np.eye(4))
+    window_rule(conf.get("window", "auto"), anywhere)
+
+
 def _listing(names: list[str]) -> str:
     if not names:
         return "nothing"
@@ -131,9 +151,10 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
         announce: told what a person should read: the address, warnings, the end.
 
     Raises:
-        ConfigError: see `check` and `open_port`.
+        CobotError: see `check`, `check_choices` and `open_port`.
     """
     check(options)
+    check_choices(options.conf)
     with open_port(options.host, options.port) as listener:
         port = listener.getsockname()[1]
         os.environ.update(environment(options, port))
@@ -157,16 +178,19 @@ def _run(options: ServeOptions, listener: socket.socket, announce: Callable[[str
         announce(
             f"Warning: {options.host} is open to the network and this server asks for no password."
         )
-    logging.getLogger("timeloop").disabled = True  # It prints to the terminal by itself.
     config = uvicorn.Config(
         TrustedHostMiddleware(app, [*LOOPBACK]) if local else app,
         log_config=_log_config(Path(init_log_config(None, str(options.app), "app.log", "INFO"))),
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
+    logging.getLogger("timeloop").disabled = True  # It prints to the terminal by itself.
     host = "127.0.0.1" if local or options.host in ("0.0.0.0", "::") else options.host
     address = f"http://{host}:{listener.getsockname()[1]}"
-    AnnouncingServer(config, lambda: announce(_welcome(address))).run(sockets=[listener])
+    server = AnnouncingServer(config, lambda: announce(_welcome(address)))
+    server.run(sockets=[listener])
+    if not server.started:
+        raise ConfigError(f"The server could not start; {options.app}/logs/app.log says why.")
 
 
 def _log_config(file: Path) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""The app's `--conf` pairs, checked once."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from cobot.errors import ConfigError
+
+PATH = Path(__file__).parents[2] / "apps" / "cobot_sam" / "lib" / "configs" / "choices.py"
+SPEC = importlib.util.spec_from_file_location("cobot_sam_choices", PATH)
+choices = importlib.util.module_from_spec(SPEC)
+sys.modules[SPEC.name] = choices
+SPEC.loader.exec_module(choices)
+
+
+def test_nothing_said_is_the_offline_default():
+    read = choices.read_choices({})
+    assert (read.model, read.weights, read.device, read.window) == ("tiny", None, "auto", "auto")
+    assert read.labels[:2] == ("spleen", "liver")
+    assert read.models == ("sam_2d",)
+
+
+def test_strings_become_values_and_other_keys_are_monai_labels():
+    read = choices.read_choices(
+        {"labels": " spleen, left kidney,", "weights": "w.pth", "models": "all", "preload": "true"}
+    )
+    assert read.labels == ("spleen", "left kidney")
+    assert read.weights == Path("w.pth")
+    assert read.models == ("sam_2d",)
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ({"models": "sam_2d,sam_9"}, "--conf models 'sam_2d,sam_9'.*sam_2d, or all"),
+        ({"models": ""}, "--conf models.*sam_2d, or all"),
+        ({"labels": " , "}, "--conf labels.*at least one name"),
+    ],
+)
+def test_a_choice_that_is_none_is_refused(conf, message):
+    with pytest.raises(ConfigError, match=message):
+        choices.read_choices(conf)
