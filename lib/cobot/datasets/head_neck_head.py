@@ -1,109 +1,42 @@
-"""The head of the head-and-neck phantom: skull, brain, face, mandible, parotids."""
+"""The head of the head-and-neck phantom: brain, face, eyes, parotids."""
 
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from cobot.datasets.head_neck_bones import mandible, skull
+from cobot.datasets.head_neck_build import (
+    CRANIUM_CENTRE_MM,
+    HeadBuild,
+    body_outline,
+    cranium,
+    scaled,
+)
 from cobot.datasets.implicit import (
     Distance,
-    Number,
-    Pair,
     Points,
-    Vector,
-    Waves,
     ellipsoid,
-    merge,
-    random_waves,
     tube,
     turn_about,
 )
 from cobot.datasets.scene import Bounds, Shape, Structure, layer
 
-BRAINSTEM, MANDIBLE, BRAIN = 1, 7, 10
+BRAINSTEM, BRAIN = 1, 10
 PAROTIDS = {1: 3, -1: 4}
 EYES = {1: 8, -1: 9}
-CRANIUM_CENTRE_MM = (0.0, -8.0, 58.0)
-
-
-@dataclass(frozen=True, slots=True)
-class HeadBuild:
-    """What differs from patient to patient, drawn once.
-
-    Attributes:
-        rng: draws everything else of this patient.
-        scale: of everything.
-        neck_mm: radius of the neck.
-        contrast_hu: added to blood by the contrast agent; 0 without.
-    """
-
-    rng: np.random.Generator
-    scale: float
-    neck_mm: float
-    contrast_hu: float
-
-    def at(self, place_mm: Vector, spread_mm: Number = 1.5) -> Vector:
-        """A place near another, scaled to this patient."""
-        x, y, z = np.multiply(place_mm, self.scale) + self.rng.normal(0, spread_mm, 3)
-        return float(x), float(y), float(z)
-
-    def about(self, radii_mm: Vector, spread: Number = 0.07) -> Vector:
-        """Radii near others, scaled to this patient."""
-        factors = self.scale * np.clip(self.rng.normal(1, spread, 3), 0.8, 1.25)
-        x, y, z = np.multiply(radii_mm, factors)
-        return float(x), float(y), float(z)
-
-    def ripple(self, size: Number, wavelengths_mm: Pair) -> Waves:
-        """A random unevenness."""
-        return random_waves(self.rng, size, wavelengths_mm)
-
-
-def random_head(rng: np.random.Generator) -> HeadBuild:
-    """Draw a patient."""
-    return HeadBuild(
-        rng=rng,
-        scale=float(rng.uniform(0.93, 1.07)),
-        neck_mm=float(rng.uniform(52, 66)),
-        contrast_hu=float(rng.choice([0, 110])),
-    )
-
-
-def body_outline(build: HeadBuild, points: Points) -> Distance:
-    """Skin of head, jaw, neck and the top of the shoulders."""
-    s = build.scale
-    cranium = ellipsoid(points, _scaled(CRANIUM_CENTRE_MM, s), (77 * s, 97 * s, 86 * s))
-    jaw = ellipsoid(points, _scaled((0, 28, -14), s), (64 * s, 62 * s, 62 * s))
-    nose = tube(points, (_scaled((0, 84, 34), s), _scaled((0, 104, 10), s)), (8.0, 13.0))
-    neck = tube(
-        points, (_scaled((0, -26, -10), s), (0, -30, -180)), (build.neck_mm, build.neck_mm * 1.1)
-    )
-    shoulders = ellipsoid(points, (0, -32, -190), (230, 86, 88))
-    face = merge(merge(cranium, jaw, 30), nose, 12)
-    return merge(merge(face, neck, 30), shoulders, 60)
 
 
 def head(build: HeadBuild) -> list[Structure]:
     """Everything of the head, in painting order."""
     return [
         *_soft_face(build),
-        *_skull(build),
+        *skull(build),
         *_brain(build),
         *_airspaces(build),
-        *_mandible(build),
+        *mandible(build),
         *_side(build, 1),
         *_side(build, -1),
     ]
-
-
-def cranium(build: HeadBuild, points: Points) -> Distance:
-    """Outside of the skull's vault."""
-    s = build.scale
-    return ellipsoid(points, _scaled(CRANIUM_CENTRE_MM, s), (71 * s, 90 * s, 79 * s))
-
-
-def _scaled(place_mm: Vector, scale: Number) -> Vector:
-    x, y, z = place_mm
-    return x * scale, y * scale, z * scale
 
 
 def _soft_face(build: HeadBuild) -> list[Structure]:
@@ -122,40 +55,6 @@ def _soft_face(build: HeadBuild) -> list[Structure]:
             bounds=Bounds(tongue, radii),
         ),
         *muscles,
-    ]
-
-
-def _skull(build: HeadBuild) -> list[Structure]:
-    """Vault with diploe, base with the dense petrous bones, cheeks and upper jaw."""
-    s = build.scale
-
-    def base(p: Points) -> Distance:
-        floor = np.abs(p[2] - 6 * s - 0.16 * p[1]) - 5
-        return np.maximum(floor, cranium(build, p))
-
-    def maxilla(p: Points) -> Distance:
-        mirrored = np.stack([np.abs(p[0]), p[1], p[2]])
-        cheek = tube(mirrored, (_scaled((34, 76, 12), s), _scaled((62, 40, 10), s)), (7.0, 3.5))
-        temple = tube(mirrored, (_scaled((62, 40, 10), s), _scaled((66, 8, 12), s)), (3.5, 3.5))
-        palate = ellipsoid(p, _scaled((0, 58, -6), s), (30 * s, 32 * s, 8 * s))
-        rim = tube(mirrored, (_scaled((12, 84, 40), s), _scaled((48, 66, 38), s)), (5.0, 4.5))
-        return np.minimum(np.minimum(cheek, temple), np.minimum(palate, rim))
-
-    def petrous(p: Points) -> Distance:
-        mirrored = np.stack([np.abs(p[0]), p[1], p[2]])
-        ridge = (_scaled((14, 2, 8), s), _scaled((58, -28, 8), s))
-        return np.maximum(tube(mirrored, ridge, (6.0, 13.0)), cranium(build, p))
-
-    def vault_hu(p: Points, distance: Distance) -> Distance:
-        diploe = np.abs(distance + 3.5) < 1.4
-        return np.where(diploe, 480, 1050).astype(np.float32)
-
-    cells = build.ripple(420, (5, 11))
-    return [
-        Structure(lambda p: np.maximum(cranium(build, p), 4 * s + 0.16 * p[1] - p[2]), vault_hu),
-        Structure(base, lambda p, d: layer(d + 2.5, 850, 420)),
-        Structure(petrous, lambda p, _: np.clip(850 + cells(p)[0], -700, 1500)),
-        Structure(maxilla, lambda p, d: layer(d + 2.0, 900, 380)),
     ]
 
 
@@ -182,9 +81,9 @@ def _brain(build: HeadBuild) -> list[Structure]:
     def brainstem(p: Points) -> Distance:
         return tube(p, stem, stem_radii) + wave(p)[0]
 
-    bounds = Bounds(_scaled((0, -24, 8), s), (24, 36, 48))
+    bounds = Bounds(scaled((0, -24, 8), s), (24, 36, 48))
     foramen = partial(tube, path_mm=stem, radii_mm=tuple(r + 4 for r in stem_radii))
-    skull_box = Bounds(_scaled(CRANIUM_CENTRE_MM, s), (72 * s, 91 * s, 80 * s))
+    skull_box = Bounds(scaled(CRANIUM_CENTRE_MM, s), (72 * s, 91 * s, 80 * s))
     return [
         Structure(inside, 8.0, bounds=skull_box),
         Structure(brain, brain_hu, BRAIN, skull_box),
@@ -211,42 +110,13 @@ def _airspaces(build: HeadBuild) -> list[Structure]:
         mirrored = np.stack([np.abs(p[0]), p[1], p[2]])
         return ellipsoid(mirrored, antrum, (13 * s, 17 * s, 15 * s))
 
-    bounds = Bounds(_scaled((0, 60, 10), s), (46, 40, 30))
+    bounds = Bounds(scaled((0, 60, 10), s), (46, 40, 30))
     pharynx = partial(tube, path_mm=throat, radii_mm=(8 * s, 10 * s, 8 * s, 7 * s))
     return [
         Structure(sinuses, 25.0 if full else -960.0, bounds=bounds),
         Structure(nose, -950.0, bounds=bounds),
         Structure(lambda p: pharynx(p) - 5, 52.0, bounds=Bounds((0, 24, -26), (26, 44, 60))),
         Structure(pharynx, -980.0, bounds=Bounds((0, 24, -26), (22, 44, 56))),
-    ]
-
-
-def _mandible(build: HeadBuild) -> list[Structure]:
-    """A U from joint to joint, cortex around marrow, and teeth in both jaws."""
-    s = build.scale
-    half = (
-        build.at((50, 6, 6)), build.at((48, 10, -30)), build.at((34, 48, -44)),
-        build.at((22, 70, -45)), build.at((0, 80, -45)),
-    )  # fmt: skip
-    tooth_period = 7.2 * s
-
-    def bone(p: Points) -> Distance:
-        mirrored = np.stack([np.abs(p[0]), p[1], p[2] * np.float32(0.62)])
-        flat = tuple((x, y, z * 0.62) for x, y, z in half)
-        return tube(mirrored, flat, (4.0, 5.0, 6.0, 6.2, 6.8))
-
-    def teeth(p: Points) -> Distance:
-        mirrored = np.stack([np.abs(p[0]), p[1], p[2]])
-        arch = (_scaled((31, 38, -22), s), _scaled((25, 62, -23), s), _scaled((3, 77, -23), s))
-        row = tube(mirrored, arch, (5.0, 4.5, 4.0))
-        along = mirrored[1] - 0.9 * mirrored[0]
-        gap = np.abs((along % tooth_period) - tooth_period / 2) - 0.44 * tooth_period
-        return np.maximum(row, np.maximum(gap, np.abs(p[2] + 22 * s) - 10))
-
-    bounds = Bounds(_scaled((0, 40, -22), s), (64, 54, 52))
-    return [
-        Structure(bone, lambda p, d: layer(d + 2.2, 1150, 420), MANDIBLE, bounds),
-        Structure(teeth, 1900.0, bounds=bounds),
     ]
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float32
 
-from cobot.datasets.head_neck_head import HeadBuild, body_outline
+from cobot.datasets.head_neck_build import HeadBuild, body_outline
 from cobot.datasets.implicit import Distance, Points, Vector, ellipsoid, merge, oval, tube
 from cobot.datasets.scene import Bounds, Structure, layer
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cobot.datasets.head_neck_head import HeadBuild, body_outline, head, random_head
+from cobot.datasets.head_neck_build import HeadBuild, body_outline, random_head
+from cobot.datasets.head_neck_head import head
 from cobot.datasets.head_neck_neck import neck
 from cobot.datasets.implicit import Distance, Points, random_waves, turn_about
 from cobot.datasets.scan_grids import LPS, Picture, centred_grid, scan_random_plane
