@@ -218,7 +218,7 @@ def sam_loader(model: str, weights: Path | None, device: str) -> Callable[[], Sl
     if not file.is_file():
         raise WeightsError(
             f"The weights of {model} are not at {file}; check --weights (in MONAI Label --conf "
-            f"weights), or leave it out: tiny comes with sam-cobot, others by `cobot fetch {model}`."
+            f"weights), or leave it out: tiny is built in, others come by `cobot fetch {model}`."
         )
     return lambda: SliceSegmenter(load_sam(model, weights), place)
 
