@@ -26,7 +26,7 @@ from cobot.training.slice_bank import (
 )
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-DEFAULT_STAGES = ("128:7000:8:1e-3", "192:2500:8:5e-4")
+DEFAULT_STAGES = ("128:6500:8:1e-3", "192:1200:8:5e-4")
 
 
 def main() -> None:
@@ -60,8 +60,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="bank, checkpoints, curves")
     parser.add_argument("--export", type=Path, help="write the weights here at the end")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--per-volume", type=int, default=60, help="slices from each CT")
-    parser.add_argument("--phantoms", type=int, default=3000, help="slices of phantoms")
+    parser.add_argument("--per-volume", type=int, default=50, help="slices from each CT")
+    parser.add_argument("--phantoms", type=int, default=4000, help="slices of phantoms")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The bank of pretraining pictures: cropped to the body, kept whole, the same after a round trip."""
+"""The bank of pretraining pictures: cropped to the body, kept whole, the same after saving."""
 
 import numpy as np
 import pytest
