@@ -9,10 +9,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from cobot.adapters import atomic
 from cobot.adapters.card import AdapterCard
 from cobot.adapters.config import AdapterConfig
 from cobot.adapters.handle import AttachedAdapters, check_tensors
+from cobot.atomic import atomic_folder
 from cobot.errors import AdapterError
 
 FORMAT_VERSION = 1
@@ -100,7 +100,7 @@ def write_adapter(folder: Path, file: AdapterFile) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(file.header(), indent=2, sort_keys=True, allow_nan=False)
     tensors = {name: tensor.contiguous() for name, tensor in file.tensors.items()}
-    with atomic.new_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         # safetensors' own writer would make the file unreadable for the store's other users.
         content = save(tensors, metadata={_METADATA_KEY: text})
         (temporary / TENSORS_NAME).write_bytes(content)

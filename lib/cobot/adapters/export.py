@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cobot.adapters import atomic
 from cobot.adapters.attach import attach_adapters
 from cobot.adapters.checkpoint import DECODER_PREFIX, AdapterFile
 from cobot.adapters.handle import check_tensors
+from cobot.atomic import atomic_path
 from cobot.errors import AdapterError
 
 _ENCODER_PREFIX = "image_encoder."
@@ -43,7 +43,7 @@ def merge_state(base: Mapping[str, Tensor], file: AdapterFile) -> dict[str, Tens
 def export_merged(base: Mapping[str, Tensor], file: AdapterFile, path: Path) -> None:
     """Write `merge_state` as a .pth that segment_anything's registry loads; whole or not at all."""
     merged = merge_state(base, file)
-    with atomic.new_file(path) as temporary:
+    with atomic_path(path) as temporary:
         torch.save(merged, temporary)
 
 

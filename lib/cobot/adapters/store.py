@@ -10,10 +10,10 @@ from typing import final
 
 from filelock import FileLock
 
-from cobot.adapters import atomic
 from cobot.adapters.card import AdapterCard
 from cobot.adapters.checkpoint import AdapterFile, read_adapter, read_header, write_adapter
 from cobot.adapters.config import AdapterConfig
+from cobot.atomic import atomic_path
 from cobot.errors import AdapterError
 
 _POINTER_NAME = "active.json"
@@ -145,7 +145,8 @@ class AdapterStore:
     def _write(self, pointer: "_Pointer") -> None:
         """Replace the pointer file at once."""
         text = json.dumps({"active": pointer.active, "history": list(pointer.history)})
-        atomic.write_file(self._root / _POINTER_NAME, text.encode())
+        with atomic_path(self._root / _POINTER_NAME) as partial:
+            partial.write_text(text, encoding="utf-8")
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -1,6 +1,5 @@
 """Image files in, masks out."""
 
-from cobot.io.atomic import atomic_path as atomic_path
 from cobot.io.images import read_label_map as read_label_map
 from cobot.io.images import read_volume as read_volume
 from cobot.io.images import write_label_map as write_label_map

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import nibabel as nib
 
+from cobot.atomic import atomic_path
 from cobot.errors import ImageWriteError
-from cobot.io.atomic import atomic_path
 from cobot.volume import Volume
 
 

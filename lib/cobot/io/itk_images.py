@@ -7,8 +7,8 @@ from urllib.parse import quote, unquote
 import numpy as np
 import SimpleITK as sitk
 
+from cobot.atomic import atomic_path
 from cobot.errors import ImageReadError, ImageWriteError
-from cobot.io.atomic import atomic_path
 from cobot.io.label_names import from_segments, to_segments
 from cobot.io.voxels import empty_volume, volume_from
 from cobot.shapes import Affine

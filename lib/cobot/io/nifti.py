@@ -20,8 +20,8 @@ from nibabel.nifti1 import Nifti1Extension, Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
+from cobot.atomic import atomic_path
 from cobot.errors import ImageReadError
-from cobot.io.atomic import atomic_path
 from cobot.io.label_names import from_json, to_json
 from cobot.io.voxels import empty_volume, volume_from
 from cobot.volume import LabelMap, Volume

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from cobot.atomic import atomic_path
 from cobot.intensity import IntensityWindow
-from cobot.io.atomic import atomic_path
 from cobot.planes import Slice
 from cobot.prompts import VolumePrompts
 from cobot.sam.body import body_region

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from cobot.io.atomic import atomic_path
+from cobot.atomic import atomic_path
 
 matplotlib.use("Agg")
 

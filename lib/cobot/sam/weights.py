@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+from cobot.atomic import atomic_path
 from cobot.errors import WeightsError
-from cobot.io.atomic import atomic_path
 from cobot.sam.build import ENCODERS, EncoderShape, build, encoder_shape
 from cobot.sam.home import cobot_home
 from cobot.sam.official import OFFICIAL

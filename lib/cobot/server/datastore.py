@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import HTTPException
 from monailabel.datastore.local import LocalDatastore
 
-from cobot.io.atomic import atomic_path
+from cobot.atomic import atomic_path
 from cobot.server.names import label_names, require_safe_name, unknown_image
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")

@@ -14,8 +14,8 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from cobot.atomic import atomic_path
 from cobot.errors import ConfigError
-from cobot.io.atomic import atomic_path
 from cobot.sam.decoder import PromptTokens
 from cobot.sam.encoder import encode_image
 from cobot.sam.frame import SAM_MEAN, SAM_STD

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int16, Int64, UInt8
 
+from cobot.atomic import atomic_path
 from cobot.datasets.pairs import image_label_pairs
 from cobot.datasets.phantom import random_abdomen_slice
 from cobot.datasets.phantom_head_neck import random_head_neck_slice
 from cobot.errors import ConfigError
 from cobot.intensity import IntensityWindow
 from cobot.io import read_label_map, read_volume
-from cobot.io.atomic import atomic_path
 from cobot.planes import plane_across
 from cobot.shapes import Pixels
 from cobot.slicing import cut_slice

@@ -4,8 +4,8 @@ import os
 import stat
 
 import pytest
+from cobot.atomic import atomic_folder, atomic_path
 from cobot.errors import ImageWriteError, WeightsError
-from cobot.io import atomic_path
 
 
 def test_final_name_appears_at_the_end(tmp_path):
@@ -83,3 +83,34 @@ def test_name_with_many_dots(tmp_path):
     with atomic_path(tmp_path / "1.3.12.2.ct.nii.gz") as partial:
         partial.write_bytes(b"")
     assert os.listdir(tmp_path) == ["1.3.12.2.ct.nii.gz"]
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path):
+    def die_halfway():
+        with atomic_folder(tmp_path / "a") as temporary:
+            (temporary / "part").write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        die_halfway()
+    assert list(tmp_path.iterdir()) == []
+    with atomic_folder(tmp_path / "a") as temporary:
+        (temporary / "part").write_text("whole")
+        assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a" / "part").read_text() == "whole"
+    with pytest.raises(FileExistsError), atomic_folder(tmp_path / "a"):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_modes_follow_the_umask_so_that_a_group_can_share_a_store(tmp_path):
+    old = os.umask(0o022)
+    try:
+        with atomic_path(tmp_path / "file"):
+            pass
+        with atomic_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o755
