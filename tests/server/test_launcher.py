@@ -2,7 +2,10 @@
 
 import json
 import socket
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cobot.errors import ConfigError, WeightsError, WindowError
@@ -110,3 +113,18 @@ def test_what_would_fail_at_the_first_click_is_refused_at_once(options, choice, 
     check_choices({**options.conf, "device": "cpu", "window": "-160,240"})
     with pytest.raises(error, match=message):
         check_choices({**options.conf, **choice})
+
+
+def test_monai_labels_own_command_is_installed_and_knows_our_app(tmp_path):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    command = Path(sys.executable).with_name("monailabel")
+    done = subprocess.run(
+        [command, "start_server", "--dryrun", "--app", default_app(), "--studies", studies],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=tmp_path,  # it writes a .env where it stands
+    )
+    assert done.returncode == 0, done.stderr
