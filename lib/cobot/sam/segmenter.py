@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from cobot.intensity import IntensityWindow
 from cobot.planes import Slice
 from cobot.prompts import Prompts
+from cobot.sam.adapted_sam import AdaptedSam
 from cobot.sam.answer import SliceEmbedding, SliceMask, decode_masks, prompt_places
 from cobot.sam.body import body_region
 from cobot.sam.encoder import encode_image
@@ -26,13 +27,14 @@ class SegmenterOptions:
     """How slices are shown to the encoder, and at which precision.
 
     Attributes:
-        side_px: side of the encoder's input; None is the side it was trained at. A smaller one
-            is faster and, without an adapter trained at it, worse.
+        side_px: side of the encoder's input; None is the side that the adapter, or else the
+            encoder, was trained at. A smaller one is faster and, without an adapter trained at it,
+            worse.
         crop_to_body: show the part that is not black (see `cobot.sam.body`) and not the whole
             slice; None is as the encoder was trained: `tiny` yes, Meta's no.
         bf16: run the encoder in bfloat16 on CUDA; ignored on the CPU.
-        adapter_hash: of the attached adapter, so that embeddings of different adapters are never
-            taken for each other; empty without one.
+        adapter_hash: of an adapter that the caller attached to the model, so that embeddings of
+            different adapters are never taken for each other; empty without one.
     """
 
     side_px: int | None = None
@@ -41,11 +43,27 @@ class SegmenterOptions:
     adapter_hash: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceView:
+    """A slice as it will be shown to the encoder: known before anything is computed.
+
+    Attributes:
+        unit: the slice, windowed to 0..1.
+        frame: where it lies in SAM's square.
+        key: names everything its embedding depends on: weights, adapter, pixels, window, frame.
+    """
+
+    unit: Float32[np.ndarray, "row col"]
+    frame: SamFrame
+    key: str
+
+
 @final
 class SliceSegmenter:
-    """SAM on one device, for many threads: calls take turns at the model.
+    """SAM on one device, for many threads: calls take turns at the encoder and at the decoder.
 
-    It takes the model over: moves it to the device and into evaluation mode.
+    It takes the base over: moves it to the device and into evaluation mode. It never changes
+    afterwards; another adapter is another segmenter (see `cobot.sam.adapted`).
     """
 
     def __init__(
@@ -53,21 +71,26 @@ class SliceSegmenter:
         loaded: LoadedSam,
         device: torch.device | str = "cpu",
         options: SegmenterOptions = SegmenterOptions(),
+        adapted: AdaptedSam | None = None,
     ) -> None:
+        """Take a base over, and run it with an adapter if one is given; see `cobot.sam.adapted`."""
         self.device = torch.device(device)
         self.options = options
+        self.base = loaded
         self.base_sha256 = loaded.sha256
-        self.side_px = options.side_px or loaded.shape.image_size_px
+        self.adapter_hash = adapted.adapter_sha256 if adapted else options.adapter_hash
+        trained_px = (adapted and adapted.side_px) or loaded.shape.image_size_px
+        self.side_px = options.side_px or trained_px
         trained_on_bodies = loaded.shape.name == "tiny"
         wanted = options.crop_to_body
         self.crop_to_body = trained_on_bodies if wanted is None else wanted
-        self._sam = loaded.sam.to(self.device).eval()
-        self._turn = threading.Lock()
+        self._sam = (adapted.sam if adapted else loaded.sam).to(self.device).eval()
+        self._encoding, self._decoding = threading.Lock(), threading.Lock()
 
     @property
     def embedding_key(self) -> str:
         """What embeddings of different segmenters differ by: weights, adapter, side, precision."""
-        parts = (self.base_sha256, self.options.adapter_hash, str(self.side_px), self._precision)
+        parts = (self.base_sha256, self.adapter_hash, str(self.side_px), self._precision)
         return "/".join(parts)
 
     @property
@@ -91,21 +114,40 @@ class SliceSegmenter:
         Raises:
             ConfigError: the side is not a multiple of the encoder's patch.
         """
-        if not slices:
-            return []
         asked = prompts if prompts is not None else [()] * len(slices)
-        units = [window.apply(one.pixels) for one in slices]
-        frames = [
-            self._frame(one, unit, about)
-            for one, unit, about in zip(slices, units, asked, strict=True)
-        ]
-        images = [frame.image(unit) for frame, unit in zip(frames, units, strict=True)]
-        with self._turn, torch.inference_mode(), self._autocast():
+        return self.encode(
+            [self.view(one, window, about) for one, about in zip(slices, asked, strict=True)]
+        )
+
+    def view(
+        self, slice_: Slice, window: IntensityWindow, prompts: Sequence[Prompts] = ()
+    ) -> SliceView:
+        """How a slice will be shown; its key is known here, so that the work may be spared.
+
+        Args:
+            slice_: the slice.
+            window: black to white.
+            prompts: what will be asked of it; see `embed`.
+        """
+        unit = window.apply(slice_.pixels)
+        frame = self._frame(slice_, unit, prompts)
+        return SliceView(unit, frame, self._key(unit, frame))
+
+    def encode(self, views: Sequence[SliceView]) -> list[SliceEmbedding]:
+        """Embed views in one encoder batch; `embed` does both steps.
+
+        Raises:
+            ConfigError: the side is not a multiple of the encoder's patch.
+        """
+        if not views:
+            return []
+        images = [view.frame.image(view.unit) for view in views]
+        with self._encoding, torch.inference_mode(), self._autocast():
             batch = torch.cat(images).to(self.device)
             features = encode_image(self._sam.image_encoder, batch).float()
         return [
-            SliceEmbedding(features[index : index + 1], frame, self._key(unit, frame))
-            for index, (unit, frame) in enumerate(zip(units, frames, strict=True))
+            SliceEmbedding(features[index : index + 1], view.frame, view.key)
+            for index, view in enumerate(views)
         ]
 
     def decode(self, embedding: SliceEmbedding, prompts: Sequence[Prompts]) -> list[SliceMask]:
@@ -116,7 +158,7 @@ class SliceSegmenter:
                 happen only off the slice or when it was cropped to the body without knowing the
                 prompt: give prompts to `embed`, or use `segment`.
         """
-        with self._turn, torch.inference_mode():
+        with self._decoding, torch.inference_mode():
             return decode_masks(self._sam, embedding, prompts)
 
     def segment(

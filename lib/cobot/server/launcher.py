@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,11 +159,10 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
     with open_port(options.host, options.port) as listener:
         port = listener.getsockname()[1]
         os.environ.update(environment(options, port))
-        try:
+        # uvicorn closes everything, then repeats the signal that stopped it, if it is not ignored.
+        with suppress(KeyboardInterrupt):
             _run(options, listener, announce)
-        except KeyboardInterrupt:
-            # uvicorn has closed everything and repeats the signal that stopped it.
-            announce("Stopped.")
+        announce("Stopped.")
 
 
 def _run(options: ServeOptions, listener: socket.socket, announce: Callable[[str], None]) -> None:
