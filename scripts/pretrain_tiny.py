@@ -26,7 +26,7 @@ from cobot.training.slice_bank import (
 )
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-DEFAULT_STAGES = ("128:6500:8:1e-3", "192:1200:8:5e-4")
+DEFAULT_STAGES = ("128:4000:8:1e-3:1", "128:2500:8:6e-4:3", "192:800:8:3e-4:3")
 
 
 def main() -> None:
@@ -65,15 +65,15 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
-        "--stages", nargs="+", default=DEFAULT_STAGES, help="side_px:steps:batch:learning_rate"
+        "--stages", nargs="+", default=DEFAULT_STAGES, help="side_px:steps:batch:learning_rate:rounds"
     )
     return parser.parse_args()
 
 
 def read_stage(text: str) -> Stage:
-    """Read `side_px:steps:batch:learning_rate`."""
-    side, steps, batch, rate = text.split(":")
-    return Stage(int(side), int(steps), int(batch), float(rate))
+    """Read `side_px:steps:batch:learning_rate:rounds`."""
+    side, steps, batch, rate, rounds = text.split(":")
+    return Stage(int(side), int(steps), int(batch), float(rate), int(rounds))
 
 
 def read_or_build_bank(options: argparse.Namespace) -> SliceBank:

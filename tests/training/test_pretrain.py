@@ -12,7 +12,7 @@ from cobot.training.interactive_rounds import conversation_loss, first_prompts
 from cobot.training.pretrain import PretrainConfig, Pretrainer, Progress, Stage
 from cobot.training.slice_bank import RawPicture, SliceBank, build_bank
 
-CONFIG = PretrainConfig(stages=(Stage(32, 4, 2),), objects=2, rounds=2, save_every=2)
+CONFIG = PretrainConfig(stages=(Stage(32, 4, 2, rounds=2),), objects=2, save_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def interrupt_after(step: int):
 
 def test_stages_may_be_added_but_nothing_else_changed(bank, tmp_path):
     run(trainer(bank, tmp_path))
-    longer = replace(CONFIG, stages=(*CONFIG.stages, Stage(64, 1, 2)))
+    longer = replace(CONFIG, stages=(*CONFIG.stages, Stage(64, 1, 2, rounds=1)))
     extended = trainer(bank, tmp_path, longer)
     assert extended.resume()
     assert [progress.step for progress in run(extended)] == [5]

@@ -29,8 +29,9 @@ ORGAN_LAYER = 0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Steps at one input size: small and fast first, full size last.
+    """Steps at one input size and length of conversation: small and short first, full last.
 
+    One answer for each object is twice as fast as three, and that is all a fresh encoder needs.
     Each stage has its own half cosine, so that a stage can be added to a finished run.
     """
 
@@ -38,6 +39,7 @@ class Stage:
     steps: int
     batch_size: int
     learning_rate: float = 1e-3
+    rounds: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,6 @@ class PretrainConfig:
     stages: tuple[Stage, ...]
     seed: int = 0
     objects: int = 4
-    rounds: int = 3
     box_probability: float = 0.6
     organ_probability: float = 0.5
     weight_decay: float = 0.05
@@ -129,7 +130,8 @@ class Pretrainer:
         """One update; randomness depends on seed and step alone, so a resumed run repeats it."""
         rng = np.random.default_rng([self.config.seed, self.step])
         torch.manual_seed(int(rng.integers(2**31)))
-        batch = draw_batch(self.bank, self.config, self.config.stage_at(self.step)[0], rng)
+        stage, _ = self.config.stage_at(self.step)
+        batch = draw_batch(self.bank, self.config, stage, rng)
         prompts = first_prompts(batch.masks.numpy(), self.config.box_probability, rng)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate_at(self.step)
@@ -141,7 +143,7 @@ class Pretrainer:
                 embeddings[batch.picture.to(device)],
                 batch.masks.to(device),
                 PromptTokens(prompts.xy.to(device), prompts.kind.to(device)),
-                self.config.rounds,
+                stage.rounds,
             )
         self._update(loss)
         return float(loss.detach()), tuple(ious.tolist())
