@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from cobot.adapters.attach import attach_adapters
 from cobot.adapters.config import AdapterConfig
 from cobot.errors import ConfigError
-from cobot.sam import attention
+from cobot.sam import attention_forms
 from cobot.sam.attention import relative_positions
 from cobot.sam.build import EncoderShape, build_image_encoder
 from cobot.sam.encoder import encode_image, position_table
@@ -43,7 +43,7 @@ def test_equals_the_stock_encoder(shape):
 
 def test_equals_the_stock_encoder_when_queries_are_taken_in_groups(monkeypatch):
     encoder, batch = small_encoder(UNEVEN), pictures(UNEVEN)
-    monkeypatch.setattr(attention, "BIAS_ELEMENTS_AT_ONCE", 5000)
+    monkeypatch.setattr(attention_forms, "BIAS_ELEMENTS_AT_ONCE", 5000)
     with torch.inference_mode():
         torch.testing.assert_close(encode_image(encoder, batch), encoder(batch), rtol=0, atol=1e-4)
 

@@ -4,37 +4,68 @@ Nothing here holds weights: the functions read a stock `segment_anything` attent
 may be wrapped by an adapter, and give what its own forward gives, to rounding.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from segment_anything.modeling.image_encoder import Attention
+from segment_anything.modeling.image_encoder import Attention, Block
 from torch import Tensor
 
-BIAS_ELEMENTS_AT_ONCE = 2**26
-"""Queries are taken in groups so that one group's position bias stays below this many numbers.
+from cobot.sam.attention_forms import AttentionForm, Heads, attend
 
-Whole, the bias of one global block of vit_b at 1024 px is 0.8 GB a picture in fp32.
-"""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RelativePositions:
+    """One vector for each pair (query index, key index), along the rows and along the columns.
+
+    Of the whole grid, or of a window when attention stays within windows.
+    """
+
+    rows: Float[Tensor, "h h c"]
+    cols: Float[Tensor, "w w c"]
+
+
+def block_positions(block: Block, grid: int) -> RelativePositions:
+    """A block's relative positions, gathered from its tables; gradients reach the tables.
+
+    Args:
+        block: a stock block.
+        grid: tokens along each side of the picture.
+    """
+    reach = block.window_size or grid
+    return RelativePositions(
+        relative_positions(block.attn.rel_pos_h, reach),
+        relative_positions(block.attn.rel_pos_w, reach),
+    )
 
 
 def attend_globally(
-    attention: Attention, tokens: Float[Tensor, "b h w d"]
+    attention: Attention,
+    tokens: Float[Tensor, "b h w d"],
+    form: AttentionForm,
+    positions: RelativePositions,
 ) -> Float[Tensor, "b h w d"]:
     """Every token attends to every token of its picture.
 
     Args:
-        attention: a stock attention: `qkv`, `proj`, `num_heads`, `scale`, `rel_pos_h`, `rel_pos_w`.
+        attention: a stock attention: `qkv`, `proj`, `num_heads`, `scale`.
         tokens: the block's normed tokens.
+        form: how it is computed.
+        positions: of the whole grid.
     """
     b, h, w, _ = tokens.shape
     qkv = attention.qkv(tokens).reshape(b, h * w, 3, attention.num_heads, -1)
-    query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-    mixed = _attend(attention, query, key, value, (h, w))
+    heads = _positioned(attention, qkv.permute(2, 0, 3, 1, 4), positions)
+    mixed = attend(heads, form)
     return attention.proj(mixed.transpose(1, 2).reshape(b, h, w, -1))
 
 
 def attend_in_windows(
-    attention: Attention, tokens: Float[Tensor, "b h w d"], window: int
+    attention: Attention,
+    tokens: Float[Tensor, "b h w d"],
+    form: AttentionForm,
+    positions: RelativePositions,
 ) -> Float[Tensor, "b h w d"]:
     """Every token attends to the tokens of its window; windows are a batch.
 
@@ -45,9 +76,11 @@ def attend_in_windows(
     Args:
         attention: a stock attention, see `attend_globally`; its `qkv` has a `bias`, maybe None.
         tokens: the block's normed tokens.
-        window: side of a window, in tokens.
+        form: how it is computed.
+        positions: of one window.
     """
     _, h, w, _ = tokens.shape
+    window = len(positions.rows)
     projected = _fill_up(attention.qkv(tokens), attention.qkv.bias, window)
     b, full_h, full_w, width = projected.shape
     down, across, heads = full_h // window, full_w // window, attention.num_heads
@@ -55,8 +88,7 @@ def attend_in_windows(
     qkv = split.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(
         3, b * down * across, heads, window * window, -1
     )
-    query, key, value = qkv.unbind(0)
-    mixed = _attend(attention, query, key, value, (window, window))
+    mixed = attend(_positioned(attention, qkv, positions), form)
     whole = mixed.reshape(b, down, across, heads, window, window, -1).permute(0, 1, 4, 2, 5, 3, 6)
     return attention.proj(whole.reshape(b, full_h, full_w, -1)[:, :h, :w])
 
@@ -91,34 +123,13 @@ def _fill_up(
     return filled
 
 
-def _attend(
-    attention: Attention,
-    query: Float[Tensor, "b heads n c"],
-    key: Float[Tensor, "b heads n c"],
-    value: Float[Tensor, "b heads n c"],
-    grid: tuple[int, int],
-) -> Float[Tensor, "b heads n c"]:
-    """Scaled dot product with the relative position of grid rows and columns as bias."""
-    h, w = grid
-    b, heads, n, c = query.shape
-    to_rows = relative_positions(attention.rel_pos_h, h)
-    to_cols = relative_positions(attention.rel_pos_w, w)
-    by_place = query.reshape(b, heads, h, w, c)
-    row_bias = torch.einsum("bnhwc,hkc->bnhwk", by_place, to_rows).reshape(b, heads, n, h, 1)
-    col_bias = torch.einsum("bnhwc,wkc->bnhwk", by_place, to_cols).reshape(b, heads, n, 1, w)
-    group = max(1, BIAS_ELEMENTS_AT_ONCE // (b * heads * n))
-    mixed = [
-        F.scaled_dot_product_attention(
-            query[:, :, start : start + group],
-            key,
-            value,
-            attn_mask=(
-                row_bias[:, :, start : start + group] + col_bias[:, :, start : start + group]
-            )
-            .flatten(3)
-            .to(query.dtype),
-            scale=attention.scale,
-        )
-        for start in range(0, n, group)
-    ]
-    return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2)
+def _positioned(
+    attention: Attention, qkv: Float[Tensor, "3 b heads n c"], positions: RelativePositions
+) -> Heads:
+    """The heads with the bias that each query gives to rows and columns of keys."""
+    query, key, value = qkv.unbind(0)
+    h, w = len(positions.rows), len(positions.cols)
+    by_place = query.unflatten(2, (h, w))
+    row_bias = torch.einsum("bnhwc,hkc->bnhwk", by_place, positions.rows).flatten(2, 3)
+    col_bias = torch.einsum("bnhwc,wkc->bnhwk", by_place, positions.cols).flatten(2, 3)
+    return Heads(query * attention.scale, key, value, row_bias, col_bias)
