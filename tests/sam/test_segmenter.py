@@ -156,9 +156,8 @@ def test_works_at_a_smaller_side(loaded_small):
     answer = small.segment(picture(), WINDOW, [BOX])[0]
     assert answer.low_res_logits.shape == (16, 16)
     assert answer.mask.shape == (80, 100)
-    odd = SliceSegmenter(loaded_small, options=SegmenterOptions(side_px=100))
     with pytest.raises(ConfigError, match="100 px, which is not a multiple"):
-        odd.embed([picture()], WINDOW)
+        SliceSegmenter(loaded_small, options=SegmenterOptions(side_px=100))
 
 
 def test_keys_tell_apart_what_must_be(loaded_small):

@@ -5,7 +5,7 @@ computes each chunk's weights again from query and key. That is the memory of a 
 the speed of plain matrix products, which no fused kernel for CPUs reaches yet (decision 4).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast, final
 
 import torch
@@ -34,7 +34,7 @@ def attend_in_chunks(
         bias: for each query, what is added for a key's row and for its column; None adds nothing.
     """
     row_bias, col_bias = bias if bias is not None else (None, None)
-    mixed = _ChunkedAttention.apply(  # type: ignore[no-untyped-call]
+    mixed = _ChunkedAttention.apply(
         query.contiguous(), key.contiguous(), value.contiguous(), row_bias, col_bias
     )
     return cast(Tensor, mixed)
@@ -55,12 +55,11 @@ class _ChunkedAttention(torch.autograd.Function):
         return mixed
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *bias = ctx.saved_tensors
-        to_query, to_key, to_value, *to_bias = (
-            None if one is None else torch.empty_like(one) for one in ctx.saved_tensors
-        )
+        to_query, to_key, to_value = (torch.empty_like(one) for one in (query, key, value))
+        to_bias = [None if one is None else torch.empty_like(one) for one in bias]
         buffers = _buffers(query)
         for some in _groups(query):
             # Long sums, over all queries: in fp32, for in bf16 small terms would be lost.
@@ -93,7 +92,7 @@ def _slices(stop: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, stop)) for start in range(0, stop, size))
 
 
-def _part(bias: list[Tensor | None], some: slice, rows: slice) -> list[Tensor]:
+def _part(bias: Sequence[Tensor | None], some: slice, rows: slice) -> list[Tensor]:
     return [one[some, rows] for one in bias if one is not None]
 
 

@@ -109,9 +109,20 @@ class SamFrame:
             unit: the whole slice, windowed to 0..1; resized without aliasing, spread over
                 0..255, repeated to three channels, normalised, then padded with zeros.
         """
-        grey = _resize(_tensor(unit[self.region.slices]), self.content_px) * 255
+        grey = self._content(unit) * 255
         mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (SAM_MEAN, SAM_STD))
         return self._pad((grey - mean) / std)
+
+    def grey(self, unit: Float32[np.ndarray, "row col"]) -> Float32[Tensor, "1 1 side side"]:
+        """The picture as it lies in the square, 0..1, not normalised, padded with zeros.
+
+        Args:
+            unit: the whole slice, windowed to 0..1; resized without aliasing.
+        """
+        return self._pad(self._content(unit))
+
+    def _content(self, unit: Float32[np.ndarray, "row col"]) -> Float32[Tensor, "1 1 h w"]:
+        return _resize(_tensor(unit[self.region.slices]), self.content_px)
 
     def points(self, xy: PointsXy) -> PointsXy:
         """Slice coordinates to frame coordinates."""

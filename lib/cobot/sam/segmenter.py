@@ -3,7 +3,6 @@
 import hashlib
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import final
 
@@ -17,8 +16,10 @@ from cobot.prompts import Prompts
 from cobot.sam.adapted_sam import AdaptedSam
 from cobot.sam.answer import SliceEmbedding, SliceMask, decode_masks, prompt_places
 from cobot.sam.body import body_region
-from cobot.sam.encoder import encode_image
+from cobot.sam.encoder_plan import Precision, choose_dtype
 from cobot.sam.frame import SamFrame
+from cobot.sam.grey_patches import GreyPictures
+from cobot.sam.prepared import prepare_encoder
 from cobot.sam.weights import LoadedSam
 
 
@@ -32,14 +33,15 @@ class SegmenterOptions:
             worse.
         crop_to_body: show the part that is not black (see `cobot.sam.body`) and not the whole
             slice; None is as the encoder was trained: `tiny` yes, Meta's no.
-        bf16: run the encoder in bfloat16 on CUDA; ignored on the CPU.
+        precision: of the encoder: fp32, bf16, or auto, which is bf16 on CUDA cards that compute
+            in it and fp32 elsewhere. The decoder is always fp32.
         adapter_hash: of an adapter that the caller attached to the model, so that embeddings of
             different adapters are never taken for each other; empty without one.
     """
 
     side_px: int | None = None
     crop_to_body: bool | None = None
-    bf16: bool = True
+    precision: Precision = "auto"
     adapter_hash: str = ""
 
 
@@ -73,7 +75,12 @@ class SliceSegmenter:
         options: SegmenterOptions = SegmenterOptions(),
         adapted: AdaptedSam | None = None,
     ) -> None:
-        """Take a base over, and run it with an adapter if one is given; see `cobot.sam.adapted`."""
+        """Take a base over, and run it with an adapter if one is given; see `cobot.sam.adapted`.
+
+        Raises:
+            ConfigError: the side is not a multiple of the encoder's patch, or the precision is
+                unknown.
+        """
         self.device = torch.device(device)
         self.options = options
         self.base = loaded
@@ -85,17 +92,16 @@ class SliceSegmenter:
         wanted = options.crop_to_body
         self.crop_to_body = trained_on_bodies if wanted is None else wanted
         self._sam = (adapted.sam if adapted else loaded.sam).to(self.device).eval()
+        self._dtype = choose_dtype(options.precision, self.device)
+        self._encoder = prepare_encoder(self._sam.image_encoder, self.side_px, self._dtype)
         self._encoding, self._decoding = threading.Lock(), threading.Lock()
 
     @property
     def embedding_key(self) -> str:
         """What embeddings of different segmenters differ by: weights, adapter, side, precision."""
-        parts = (self.base_sha256, self.adapter_hash, str(self.side_px), self._precision)
+        precision = str(self._dtype).removeprefix("torch.")
+        parts = (self.base_sha256, self.adapter_hash, str(self.side_px), precision)
         return "/".join(parts)
-
-    @property
-    def _precision(self) -> str:
-        return "bf16" if self.options.bf16 and self.device.type == "cuda" else "fp32"
 
     def embed(
         self,
@@ -110,9 +116,6 @@ class SliceSegmenter:
             window: black to white.
             prompts: for each slice, what will be asked of it, if that is known. It matters only
                 when slices are cropped to the body: the crop then holds these prompts too.
-
-        Raises:
-            ConfigError: the side is not a multiple of the encoder's patch.
         """
         asked = prompts if prompts is not None else [()] * len(slices)
         return self.encode(
@@ -134,17 +137,14 @@ class SliceSegmenter:
         return SliceView(unit, frame, self._key(unit, frame))
 
     def encode(self, views: Sequence[SliceView]) -> list[SliceEmbedding]:
-        """Embed views in one encoder batch; `embed` does both steps.
-
-        Raises:
-            ConfigError: the side is not a multiple of the encoder's patch.
-        """
+        """Embed views in one encoder batch; `embed` does both steps."""
         if not views:
             return []
-        images = [view.frame.image(view.unit) for view in views]
-        with self._encoding, torch.inference_mode(), self._autocast():
-            batch = torch.cat(images).to(self.device)
-            features = encode_image(self._sam.image_encoder, batch).float()
+        grey = torch.cat([view.frame.grey(view.unit) for view in views])
+        pictures = GreyPictures(grey, [view.frame.content_px for view in views])
+        with self._encoding, torch.inference_mode():
+            self._encoder = self._encoder.current()
+            features = self._encoder.embed(pictures.to(self.device))
         return [
             SliceEmbedding(features[index : index + 1], view.frame, view.key)
             for index, view in enumerate(views)
@@ -181,11 +181,6 @@ class SliceSegmenter:
             region = body_region(unit, np.concatenate([np.empty((0, 2)), *places]))
         rows, cols = unit.shape
         return SamFrame.fit((rows, cols), slice_.spacing_mm, self.side_px, region)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self._precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
     def _key(self, unit: Float32[np.ndarray, "row col"], frame: SamFrame) -> str:
         digest = hashlib.sha256(f"{self.embedding_key}|{frame}".encode())
