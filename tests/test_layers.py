@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Bottom to top. A name covers its submodules, but for packages listed again with a name below them.
 LAYERS = (
-    {"cobot", "cobot.errors", "cobot.shapes", "cobot.atomic"},
+    {f"cobot.{name}" for name in "errors shapes atomic checksum published download".split()}
+    | {"cobot"},
     {"cobot.geometry", "cobot.adapters.protocol"},
     {"cobot.volume", "cobot.planes"}
     | {f"cobot.adapters.{name}" for name in "config hypercomplex relation slot".split()}

@@ -6,8 +6,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from cobot.cli.main import app
 from cobot.errors import ConfigError
+from cobot.published import PublishedFile
 from cobot.sam import official
-from cobot.sam.official import WeightsFile
 from typer.testing import CliRunner
 
 
@@ -21,7 +21,7 @@ def mirror(tmp_path, monkeypatch):
     """A server of a folder with a small stand-in for vit_b."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     content = b"weights" * 1000
-    stand_in = WeightsFile("small.pth", len(content), hashlib.sha256(content).hexdigest())
+    stand_in = PublishedFile("small.pth", len(content), hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(official, "OFFICIAL", {"vit_b": stand_in})
     served = tmp_path / "served"
     served.mkdir()

@@ -29,12 +29,12 @@ def fetch(
         TransferSpeedColumn,
     )
 
-    from cobot.sam.download import fetch as fetch_file
+    from cobot.download import fetch as fetch_file
     from cobot.sam.home import cobot_home
-    from cobot.sam.official import Source, official_file
+    from cobot.sam.official import official_file, weights_source
 
     wanted = official_file(encoder)
-    source = Source.chosen(mirror)
+    source = weights_source(mirror)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -50,4 +50,4 @@ def fetch(
             source,
             lambda here, whole: bar.update(task, completed=here, total=whole),
         )
-    typer.echo(f"{encoder}: {path} (SHA-256 {wanted.sha256})")
+    typer.echo(f"{encoder}: {path} (SHA-256 {wanted.checksum})")

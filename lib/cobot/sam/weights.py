@@ -1,6 +1,5 @@
 """Fill a SAM with weights from a file, or say what is wrong with the file."""
 
-import hashlib
 import pickle
 import struct
 from collections.abc import Mapping
@@ -16,12 +15,12 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from cobot.atomic import atomic_path
+from cobot.checksum import file_sha256 as file_sha256
 from cobot.errors import WeightsError
 from cobot.sam.build import ENCODERS, EncoderShape, build, encoder_shape
 from cobot.sam.home import cobot_home
 from cobot.sam.official import OFFICIAL
 
-READ_AT_ONCE_BYTES = 2**22
 NAMES_SHOWN = 3
 
 DAMAGE = (
@@ -75,15 +74,6 @@ def default_weights_path(name: str) -> Path:
     if name in OFFICIAL:
         return cobot_home() / OFFICIAL[name].file_name
     return Path(str(resources.files("cobot.sam").joinpath(f"{name}.safetensors")))
-
-
-def file_sha256(path: Path) -> str:
-    """The checksum of a file, in hex, read in parts."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while part := stream.read(READ_AT_ONCE_BYTES):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _missing_message(name: str, file: Path) -> str:

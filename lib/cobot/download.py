@@ -1,4 +1,4 @@
-"""Fetch published weights over a bad connection, and never leave a bad file under a good name."""
+"""Fetch published files over a bad connection, and never leave a bad file under a good name."""
 
 import errno
 import http.client
@@ -9,20 +9,21 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
+from cobot.checksum import file_checksum
 from cobot.errors import DownloadError
-from cobot.sam.official import MIRROR_VARIABLE, Source, WeightsFile
-from cobot.sam.weights import file_sha256
+from cobot.published import PublishedFile, Source
 
 PART_BYTES = 2**20
+Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes of the whole."""
 
 
-def fetch(wanted: WeightsFile, folder: Path, source: Source, progress: Progress) -> Path:
+def fetch(wanted: PublishedFile, folder: Path, source: Source, progress: Progress) -> Path:
     """Bring a published file into a folder, going on where an earlier try stopped.
 
     Bytes arrive in `NAME.part`; only after its checksum is right does it take its name. A file
@@ -43,26 +44,28 @@ def fetch(wanted: WeightsFile, folder: Path, source: Source, progress: Progress)
             it is wrong.
     """
     final = folder / wanted.file_name
-    if final.is_file() and file_sha256(final) == wanted.sha256:
+    if wanted.is_whole(final):
         return final
     part = final.with_name(f"{wanted.file_name}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _require_room(wanted, part)
-        _complete(_Transfer(wanted, part, source, progress))
+        transfer = _sized(_Transfer(wanted, wanted.size_bytes or 0, part, source, progress))
+        _require_room(transfer)
+        _complete(transfer)
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(part, final)
     except DownloadError:
         raise
     except OSError as error:
-        raise DownloadError(_disk_message(error, wanted, folder)) from error
+        raise DownloadError(_disk_message(error, wanted, source, folder)) from error
     return final
 
 
 @dataclass(frozen=True, slots=True)
 class _Transfer:
-    wanted: WeightsFile
+    wanted: PublishedFile
+    size_bytes: int
     part: Path
     source: Source
     progress: Progress
@@ -84,25 +87,47 @@ def _complete(transfer: _Transfer) -> None:
     """Fill the part file and check it; one that was begun earlier and is wrong is begun anew."""
     begun_earlier = transfer.arrived > 0
     _receive_all(transfer)
-    found = file_sha256(transfer.part)
-    if found == transfer.wanted.sha256:
+    found = file_checksum(transfer.part, transfer.wanted.algorithm)
+    if found == transfer.wanted.checksum:
         return
     transfer.part.unlink()
     if begun_earlier:
         _complete(transfer)
         return
     raise DownloadError(
-        f"{transfer.address} has SHA-256 {found}, expected {transfer.wanted.sha256}: it is not the "
-        "published file and was thrown away. Use another mirror (--mirror URL)."
+        f"{transfer.address} has the {transfer.wanted.algorithm} checksum {found}, expected "
+        f"{transfer.wanted.checksum}: it is not the published file and was thrown away. Use "
+        f"another mirror ({transfer.source.advice.mirror})."
     )
 
 
+def _sized(transfer: _Transfer) -> _Transfer:
+    """The transfer with the size the server tells, where none was published."""
+    if transfer.wanted.size_bytes is not None:
+        return transfer
+
+    def told_size() -> int:
+        with _open(transfer, "HEAD", 0) as answer:
+            length = answer.headers.get("Content-Length", "")
+        if not length.isdigit():
+            raise _BrokenConnectionError("the mirror does not tell the file's size")
+        return int(length)
+
+    return replace(transfer, size_bytes=_insist(transfer, told_size))
+
+
 def _receive_all(transfer: _Transfer) -> None:
+    if transfer.arrived != transfer.size_bytes:
+        _insist(transfer, lambda: _receive(transfer))
+
+
+def _insist(transfer: _Transfer, step: Callable[[], Result]) -> Result:
+    """Take a step again while its connection breaks, with growing pauses without progress."""
     failures = 0
-    while transfer.arrived != transfer.wanted.size_bytes:
+    while True:
         before = transfer.arrived
         try:
-            _receive(transfer)
+            return step()
         except _BrokenConnectionError as error:
             failures = failures + 1 if transfer.arrived <= before else 1
             if failures >= transfer.source.tries:
@@ -118,33 +143,39 @@ def _receive(transfer: _Transfer) -> None:
         DownloadError: the mirror does not have this file.
     """
     offset = transfer.arrived
-    if offset > transfer.wanted.size_bytes:
+    if offset > transfer.size_bytes:
         transfer.part.unlink()
         offset = 0
+    with _open(transfer, "GET", offset) as answer:
+        _append(transfer, answer, _first_byte(transfer, answer, offset))
+
+
+def _open(transfer: _Transfer, method: str, offset: int) -> http.client.HTTPResponse:
     headers = {"User-Agent": "sam-cobot", **({"Range": f"bytes={offset}-"} if offset else {})}
-    request = urllib.request.Request(transfer.address, headers=headers)
+    request = urllib.request.Request(transfer.address, headers=headers, method=method)
     try:
-        answer = urllib.request.urlopen(request, timeout=transfer.source.timeout_s)
+        answer: http.client.HTTPResponse = urllib.request.urlopen(
+            request, timeout=transfer.source.timeout_s
+        )
     except urllib.error.HTTPError as error:
         _refuse_status(transfer, error)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         raise _BrokenConnectionError(str(error)) from error
-    else:
-        with answer:
-            _append(transfer, answer, _first_byte(transfer, answer, offset))
+    return answer
 
 
 def _refuse_status(transfer: _Transfer, error: urllib.error.HTTPError) -> NoReturn:
     """Tell statuses that may pass from those that will not."""
     error.close()
     if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-        transfer.part.unlink()
+        transfer.part.unlink(missing_ok=True)
         raise _BrokenConnectionError("the mirror's file is shorter than what has arrived")
     if error.code >= 500 or error.code == http.client.TOO_MANY_REQUESTS:
         raise _BrokenConnectionError(f"the mirror answers {error.code}")
     raise DownloadError(
         f"{transfer.address} answers {error.code} ({error.reason}); expected the published file "
-        f"{transfer.wanted.file_name} in the mirror's folder. Check --mirror and {MIRROR_VARIABLE}."
+        f"{transfer.wanted.file_name} in the mirror's folder. Check the mirror "
+        f"({transfer.source.advice.mirror})."
     ) from error
 
 
@@ -161,17 +192,17 @@ def _first_byte(transfer: _Transfer, answer: http.client.HTTPResponse, asked: in
             transfer.part.unlink()
             raise _BrokenConnectionError("the mirror sends another part than was asked for")
         first, total = int(span[1]), int(span[2])
-    if total is not None and total != transfer.wanted.size_bytes:
+    if total is not None and total != transfer.size_bytes:
         raise DownloadError(
-            f"{transfer.address} has {total} bytes, expected {transfer.wanted.size_bytes}: it is "
-            "not the published file. Use another mirror (--mirror URL)."
+            f"{transfer.address} has {total} bytes, expected {transfer.size_bytes}: it is not the "
+            f"published file. Use another mirror ({transfer.source.advice.mirror})."
         )
     return first
 
 
 def _append(transfer: _Transfer, answer: http.client.HTTPResponse, first: int) -> None:
     """Write what comes behind the first `first` bytes, never more than the file has."""
-    whole = transfer.wanted.size_bytes
+    whole = transfer.size_bytes
     with transfer.part.open("r+b" if first else "wb") as stream:
         stream.seek(first)
         here = first
@@ -192,30 +223,28 @@ def _read(answer: http.client.HTTPResponse, count: int) -> bytes:
     return data
 
 
-def _require_room(wanted: WeightsFile, part: Path) -> None:
-    arrived = part.stat().st_size if part.exists() else 0
-    missing = wanted.size_bytes - arrived
-    if shutil.disk_usage(part.parent).free < missing:
+def _require_room(transfer: _Transfer) -> None:
+    missing = transfer.size_bytes - transfer.arrived
+    if shutil.disk_usage(transfer.part.parent).free < missing:
         raise OSError(errno.ENOSPC, "too little room")
 
 
-def _disk_message(error: OSError, wanted: WeightsFile, folder: Path) -> str:
+def _disk_message(error: OSError, wanted: PublishedFile, source: Source, folder: Path) -> str:
+    other = f"choose another folder ({source.advice.folder})"
     if error.errno == errno.ENOSPC:
+        size = "more room" if wanted.size_bytes is None else f"{wanted.size_bytes / 1e6:.0f} MB"
         return (
-            f"The disk of {folder} is full: {wanted.file_name} needs "
-            f"{wanted.size_bytes / 1e6:.0f} MB. Make room and run the same command again, or "
-            "choose another folder (--home DIR or COBOT_HOME)."
+            f"The disk of {folder} is full: {wanted.file_name} needs {size}. Make room and run the "
+            f"same command again, or {other}."
         )
-    return (
-        f"{folder} cannot be written ({error}); choose another folder (--home DIR or COBOT_HOME)."
-    )
+    return f"{folder} cannot be written ({error}); {other}."
 
 
 def _offline_message(transfer: _Transfer, error: Exception) -> str:
     final = transfer.part.with_name(transfer.wanted.file_name)
     return (
         f"{transfer.address} could not be fetched after {transfer.source.tries} tries ({error}); "
-        f"{transfer.arrived} of {transfer.wanted.size_bytes} bytes are kept, and the same command "
-        f"goes on from there. Without a connection, copy the file by hand to {final}, or name it "
-        "with --weights."
+        f"{transfer.arrived} of {transfer.size_bytes or 'unknown many'} bytes are kept, and the "
+        "same command goes on from there. Without a connection, copy the file by hand to "
+        f"{final}{transfer.source.advice.by_hand}."
     )

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cobot import download
+from cobot.download import fetch
 from cobot.errors import ConfigError, DownloadError
-from cobot.sam import download
-from cobot.sam.download import fetch
-from cobot.sam.official import OFFICIAL_MIRROR, Source, WeightsFile
+from cobot.published import PublishedFile, Source
+from cobot.sam.official import OFFICIAL_MIRROR, weights_source
 
 CONTENT = bytes(range(256)) * 2000
-WANTED = WeightsFile("weights.pth", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+WANTED = PublishedFile("weights.pth", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Mirror:
 
     def answer(self, request):
         asked = request.headers.get("Range")
-        self.asked.append(asked)
+        self.asked.append(request.command if request.command == "HEAD" else asked)
         if request.path != "/sam/weights.pth":
             request.send_error(404)
             return
@@ -49,7 +50,8 @@ class Mirror:
         if self.length_told:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
-        request.wfile.write(body[: self.cut_after.pop(0)] if self.cut_after else body)
+        if request.command != "HEAD":
+            request.wfile.write(body[: self.cut_after.pop(0)] if self.cut_after else body)
 
 
 @pytest.fixture
@@ -60,6 +62,8 @@ def mirror(monkeypatch):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             behaviour.answer(self)
+
+        do_HEAD = do_GET
 
         def log_message(self, *_):
             """Keep quiet."""
@@ -73,9 +77,9 @@ def mirror(monkeypatch):
         thread.join()
 
 
-def bring(mirror, folder, tries=3, progress=lambda here, whole: None):
+def bring(mirror, folder, tries=3, progress=lambda here, whole: None, wanted=WANTED):
     source = Source(mirror.address, tries=tries, pause_s=0.001, timeout_s=5.0)
-    return fetch(WANTED, folder, source, progress)
+    return fetch(wanted, folder, source, progress)
 
 
 def names(folder):
@@ -192,7 +196,9 @@ def test_a_mirror_with_a_shorter_file_is_asked_anew_and_refused(mirror, tmp_path
 
 def test_says_where_nothing_was_found(mirror, tmp_path):
     elsewhere = Mirror(address=mirror.address.replace("/sam/", "/elsewhere"))
-    with pytest.raises(DownloadError, match="/elsewhere/weights.pth answers 404.*Check --mirror"):
+    with pytest.raises(
+        DownloadError, match="/elsewhere/weights.pth answers 404.*Check the mirror .--mirror"
+    ):
         bring(elsewhere, tmp_path)
     assert names(tmp_path) == []
 
@@ -215,9 +221,34 @@ def test_says_so_when_the_folder_cannot_be_made(mirror, tmp_path):
 
 def test_the_mirror_is_given_or_set_or_metas(monkeypatch):
     monkeypatch.delenv("COBOT_MIRROR", raising=False)
-    assert Source.chosen(None).mirror == OFFICIAL_MIRROR
+    assert weights_source(None).mirror == OFFICIAL_MIRROR
     monkeypatch.setenv("COBOT_MIRROR", "http://set/")
-    assert Source.chosen(None).mirror == "http://set/"
-    assert Source.chosen("https://given").address(WANTED) == "https://given/weights.pth"
+    assert weights_source(None).mirror == "http://set/"
+    assert weights_source("https://given").address(WANTED) == "https://given/weights.pth"
     with pytest.raises(ConfigError, match="http:// or https://.*'file:///etc'"):
-        Source.chosen("file:///etc")
+        weights_source("file:///etc")
+
+
+UNSIZED = PublishedFile("weights.pth", None, hashlib.md5(CONTENT).hexdigest(), "md5")
+
+
+def test_an_unpublished_size_is_asked_for_and_an_md5_checked(mirror, tmp_path):
+    mirror.cut_after = [100_000]
+    mirror.statuses = [503]
+    assert bring(mirror, tmp_path, wanted=UNSIZED).read_bytes() == CONTENT
+    assert mirror.asked == ["HEAD", "HEAD", None, "bytes=100000-"]
+    bring(mirror, tmp_path, wanted=UNSIZED)
+    assert len(mirror.asked) == 4
+
+
+def test_wrong_bytes_are_refused_by_md5_too(mirror, tmp_path):
+    mirror.content = bytes(len(CONTENT))
+    with pytest.raises(DownloadError, match="has the md5 checksum .* thrown away"):
+        bring(mirror, tmp_path, wanted=UNSIZED)
+    assert names(tmp_path) == []
+
+
+def test_a_server_that_tells_no_size_is_given_up(mirror, tmp_path):
+    mirror.length_told = False
+    with pytest.raises(DownloadError, match="does not tell the file's size.*unknown many bytes"):
+        bring(mirror, tmp_path, wanted=UNSIZED)
