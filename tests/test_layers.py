@@ -21,7 +21,8 @@ LAYERS = (
     | {f"cobot.adapters.{name}" for name in "lora adaptformer handle card".split()},
     {f"cobot.{name}" for name in "io slicing prompts intensity datasets adapters".split()}
     | {f"cobot.adapters.{name}" for name in "attach count learning_rates".split()}
-    | {f"cobot.adapters.{name}" for name in "checkpoint loading store importer export".split()},
+    | {f"cobot.adapters.{name}" for name in "checkpoint loading store choice".split()}
+    | {f"cobot.adapters.{name}" for name in "importer export".split()},
     {"cobot.sam", "cobot.propagate"},
     {"cobot.pipeline", "cobot.training", "cobot.selection"},
     {"cobot.server", "cobot.report"},

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from cobot.sam.embeddings import EmbeddingService
 from cobot.server.datastore import KeepingDatastore
 from cobot.server.engine import SliceEngine, sam_loader
 from cobot.server.names import unknown_image
@@ -26,7 +27,8 @@ class CobotSamApp(MONAILabelApp):
         """Read the choices, then let MONAI Label ask for the tasks."""
         self.choices = read_choices(conf)
         self.engine = SliceEngine(
-            sam_loader(self.choices.model, self.choices.weights, self.choices.device)
+            sam_loader(self.choices.model, self.choices.weights, self.choices.device),
+            EmbeddingService.in_home(),
         )
         super().__init__(
             app_dir=app_dir,

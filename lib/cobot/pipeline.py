@@ -1,7 +1,7 @@
 """Segment a volume: the whole story on one page."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +9,12 @@ from jaxtyping import Integer
 
 from cobot.errors import PromptError
 from cobot.intensity import IntensityWindow
-from cobot.planes import Slice
-from cobot.prompts import Prompts, VolumePrompts
+from cobot.prompts import VolumePrompts
 from cobot.sam.answer import SliceMask
+from cobot.sam.embed_many import SliceJob, embed_many
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.slicing import slice_volume, stack_masks
 from cobot.volume import LabelMap, Volume
-
-SLICES_AT_ONCE = 4
-"""Slices in one encoder batch; at 1024 px more is not faster and takes memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +48,17 @@ def segment_volume(
     """
     labels = _label_values(volume, prompts)
     started = time.perf_counter()
+    asked = {
+        slice_.index: (slice_, wanted)
+        for slice_ in slice_volume(volume, prompts.plane)
+        if (wanted := prompts.on_slice(slice_))
+    }
+    jobs = (SliceJob(slice_, window, tuple(on.values())) for slice_, on in asked.values())
     answers: dict[int, dict[str, SliceMask]] = {}
-    for batch in _batches(volume, prompts):
-        asked = [list(wanted.values()) for _, wanted in batch]
-        embeddings = segmenter.embed([slice_ for slice_, _ in batch], window, asked)
-        for (slice_, wanted), embedding in zip(batch, embeddings, strict=True):
-            masks = segmenter.decode(embedding, list(wanted.values()))
-            answers[slice_.index] = dict(zip(wanted, masks, strict=True))
+    for job, embedding in embed_many(segmenter, jobs):
+        masks = segmenter.decode(embedding, job.prompts)
+        index = job.slice_.index
+        answers[index] = dict(zip(asked[index][1], masks, strict=True))
     seconds = time.perf_counter() - started
     pictures = {index: _settle(masks, labels) for index, masks in answers.items()}
     return VolumeSegmentation(
@@ -81,21 +82,6 @@ def _label_values(volume: Volume, prompts: VolumePrompts) -> dict[str, int]:
         target.require_inside(volume)
     names = dict.fromkeys(target.label for target in prompts.objects)
     return {label: value for value, label in enumerate(names, start=1)}
-
-
-def _batches(
-    volume: Volume, prompts: VolumePrompts
-) -> Iterator[list[tuple[Slice, dict[str, Prompts]]]]:
-    """The slices that are prompted, each with its prompts, a few at a time."""
-    batch = []
-    for slice_ in slice_volume(volume, prompts.plane):
-        if wanted := prompts.on_slice(slice_):
-            batch.append((slice_, wanted))
-        if len(batch) == SLICES_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _settle(

@@ -1,31 +1,38 @@
 """Answers clicks: reads a study once, encodes a slice once, decodes at every click."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from cobot.adapters.checkpoint import AdapterFile, check_base
 from cobot.errors import ConfigError, PromptError, WeightsError
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io.images import read_volume
 from cobot.planes import Slice, plane_across
-from cobot.prompts import ObjectPrompts, Prompts
-from cobot.sam.answer import SliceEmbedding, SliceMask, prompt_places
+from cobot.prompts import ObjectPrompts
+from cobot.sam.adapted import adapted_segmenter, swap_adapter
+from cobot.sam.answer import SliceMask
 from cobot.sam.build import encoder_shape
+from cobot.sam.embeddings import EmbeddingService, WantedSlice
+from cobot.sam.prefetch import outward
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.sam.weights import default_weights_path, load_sam
+from cobot.sam.weights import default_weights_path, file_sha256, load_sam
 from cobot.server.lru import Lru
 from cobot.slicing import cut_slice, stack_masks
 from cobot.volume import LabelMap, Volume
 
 KEPT_VOLUMES = 2
 KEPT_WINDOWS = 64
-KEPT_EMBEDDING_BYTES = 512 * 2**20
 K_AXIS = 2
+
+REACH_SLICES = 8
+"""To either side of the slice in view: half a minute of ViT-B on two CPU cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +85,6 @@ class SliceAnswer:
     seconds: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A slice of a study, and how it is shown."""
-
-    stamp: FileStamp
-    slice_: Slice
-    window: IntensityWindow
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingKey:
-    """What an embedding depends on, for one segmenter; `outside` holds clicks off the body."""
-
-    stamp: FileStamp
-    slice_k: int
-    window: IntensityWindow
-    outside: bytes
-
-
 @dataclass(slots=True)
 class Stopwatch:
     """Seconds by step, filled while the steps run."""
@@ -118,15 +106,43 @@ class SliceEngine:
     two people may click on two studies at once, and the segmenter lets them take turns.
     """
 
-    def __init__(self, make_segmenter: Callable[[], SliceSegmenter]) -> None:
-        """Prepare without loading anything; `make_segmenter` runs once, at the first click."""
-        self._segmenters = Lru[None, SliceSegmenter](1, lambda _: 1)
+    def __init__(
+        self,
+        make_segmenter: Callable[[], SliceSegmenter],
+        embeddings: EmbeddingService | None = None,
+        reach: int = REACH_SLICES,
+    ) -> None:
+        """Prepare without loading anything.
+
+        Args:
+            make_segmenter: runs once, at the first click.
+            embeddings: where embeddings are kept; by default an own service, in memory only.
+            reach: how many slices to either side `embed_ahead` goes.
+        """
         self._make_segmenter = make_segmenter
+        self._reach = reach
+        self._current: SliceSegmenter | None = None
+        self._changing = threading.Lock()
         self._studies = Lru[FileStamp, Study](KEPT_VOLUMES, lambda _: 1)
         self._windows = Lru[tuple[FileStamp, str], IntensityWindow](KEPT_WINDOWS, lambda _: 1)
-        self._embeddings = Lru[EmbeddingKey, SliceEmbedding](
-            KEPT_EMBEDDING_BYTES, lambda embedding: embedding.features.nbytes
-        )
+        self._embeddings = embeddings or EmbeddingService()
+
+    def use_adapter(self, file: AdapterFile | None) -> None:
+        """Answer with another adapter from the next click on, or with the base alone.
+
+        The base is not loaded again. Clicks being answered finish with the adapter they began
+        with, and no embedding of one adapter is ever decoded with another.
+
+        Raises:
+            AdapterError: it was made for another base; the adapter in use stays.
+        """
+        with self._changing:
+            self._current = swap_adapter(self._loaded(), file)
+        self._embeddings.cancel_prefetch()
+
+    def close(self) -> None:
+        """End the work done ahead; clicks are still answered."""
+        self._embeddings.close()
 
     def read(self, image: Path) -> Study:
         """Read a volume, or return it as it was read for an earlier click.
@@ -155,39 +171,54 @@ class SliceEngine:
         with watch.step("window"):
             window = self._window(study, window_text)
         with watch.step("model"):
-            segmenter, _ = self._segmenters.get_or_make(None, self._make_segmenter)
-        with watch.step("encode"):
-            cut = Cut(study.stamp, slice_, window)
-            embedding, cached = self._embedding(segmenter, cut, prompts)
-        with watch.step("decode"):
-            answer = segmenter.decode(embedding, [prompts])[0]
+            segmenter = self._segmenter()
+        with watch.step("view"):
+            view = segmenter.view(slice_, window, [prompts])
+        with self._embeddings.requests_first():
+            with watch.step("encode"):
+                found = self._embeddings.get(segmenter, WantedSlice(view, str(study.stamp)))
+            with watch.step("decode"):
+                answer = segmenter.decode(found.embedding, [prompts])[0]
         return SliceAnswer(
             label_map=_as_label_map(answer, slice_, study.volume, target.label),
             predicted_iou=round(float(answer.predicted_iou), 4),
             window=window,
-            encoder_cached=cached,
-            seconds={**watch.seconds, **({"encode": 0.0} if cached else {})},
+            encoder_cached=found.cached,
+            seconds={**watch.seconds, **({"encode": 0.0} if found.cached else {})},
         )
 
-    def _embedding(
-        self, segmenter: SliceSegmenter, cut: Cut, prompts: Prompts
-    ) -> tuple[SliceEmbedding, bool]:
-        """The slice's embedding, and whether it was there already.
+    def embed_ahead(
+        self, study: Study, slice_k: int, window: IntensityWindow, viewer: str = ""
+    ) -> None:
+        """Embed the neighbours of a slice in the background, nearest first.
 
-        A click outside the part shown to the encoder (the body, for some models) gets an embedding
-        of its own, so that an answer never depends on what was asked before.
+        Requests go first, and wait for one slice at most.
+
+        Args:
+            study: the volume in view.
+            slice_k: the slice in view.
+            window: as the slice is seen.
+            viewer: who looks; what was to be embedded ahead for them before is dropped.
         """
-        key = EmbeddingKey(cut.stamp, cut.slice_.index, cut.window, b"")
-        found = self._embeddings.get_or_make(
-            key, lambda: segmenter.embed([cut.slice_], cut.window)[0]
-        )
-        places = prompt_places(prompts)
-        if found[0].frame.region.contains(places):
-            return found
-        return self._embeddings.get_or_make(
-            replace(key, outside=places.tobytes()),
-            lambda: segmenter.embed([cut.slice_], cut.window, [[prompts]])[0],
-        )
+        segmenter, volume = self._segmenter(), study.volume
+        plane = plane_across(volume.affine, K_AXIS)
+        near = outward(slice_k, volume.shape[K_AXIS], self._reach)
+        neighbours = (cut_slice(volume, plane, index) for index in near)
+        wanted = (WantedSlice(segmenter.view(one, window), str(study.stamp)) for one in neighbours)
+        self._embeddings.prefetch(viewer, segmenter, wanted)
+
+    def _segmenter(self) -> SliceSegmenter:
+        """The segmenter in use; a swap under way does not hold a click up."""
+        current = self._current
+        if current is not None:
+            return current
+        with self._changing:
+            return self._loaded()
+
+    def _loaded(self) -> SliceSegmenter:
+        """The segmenter in use, made now if need be; for who holds `_changing`."""
+        self._current = self._current or self._make_segmenter()
+        return self._current
 
     def _window(self, study: Study, text: str) -> IntensityWindow:
         volume = study.volume
@@ -201,17 +232,21 @@ def _as_label_map(answer: SliceMask, slice_: Slice, volume: Volume, label: str) 
     return stack_masks({slice_.index: values}, slice_.plane, volume, {1: label})
 
 
-def sam_loader(model: str, weights: Path | None, device: str) -> Callable[[], SliceSegmenter]:
+def sam_loader(
+    model: str, weights: Path | None, device: str, adapter: AdapterFile | None = None
+) -> Callable[[], SliceSegmenter]:
     """A function that loads a SAM onto a device when it is called; what is missing is said now.
 
     Args:
         model: tiny, vit_b, vit_l or vit_h.
         weights: file of base weights; None takes the model's own.
         device: auto or empty (the GPU if there is one), cpu, cuda or cuda:N.
+        adapter: to fold in; None runs the base alone.
 
     Raises:
         ConfigError: no such encoder or device.
         WeightsError: there is no file of weights.
+        AdapterError: the adapter was made for another base.
     """
     shape, place = encoder_shape(model), _device(device)
     file = weights or default_weights_path(shape.name)
@@ -220,7 +255,10 @@ def sam_loader(model: str, weights: Path | None, device: str) -> Callable[[], Sl
             f"The weights of {model} are not at {file}; check --weights (in MONAI Label --conf "
             f"weights), or leave it out: tiny is built in, others come by `cobot fetch {model}`."
         )
-    return lambda: SliceSegmenter(load_sam(model, weights), place)
+    if adapter is None:
+        return lambda: SliceSegmenter(load_sam(model, weights), place)
+    check_base(adapter.card, shape.name, file_sha256(file))
+    return lambda: adapted_segmenter(load_sam(model, weights), adapter, place)
 
 
 def _device(text: str) -> torch.device:

@@ -61,6 +61,8 @@ class Sam2D(InferTask):
             )
             written = time.perf_counter()
             file = _write(answer, clicks, image)
+            viewer = str(request.get("client_id", ""))
+            self._engine.embed_ahead(study, question.slice_k, answer.window, viewer)
         end = time.perf_counter()
         seconds = {"read": read_s, **answer.seconds, "write": end - written, "total": end - start}
         return str(file), self._report(question, answer, seconds)
