@@ -43,9 +43,10 @@ def attend_in_chunks(
 @final
 class _ChunkedAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
-        ctx.save_for_backward(*inputs)
-        query, key, value, *bias = inputs
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, *bias: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(query, key, value, *bias)
         buffers = _buffers(query)
         mixed = torch.empty_like(value)
         for some in _groups(query):

@@ -1,18 +1,22 @@
 """An image encoder made ready to embed many grey slices at one side and precision."""
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float32
 from segment_anything.modeling import ImageEncoderViT
+from segment_anything.modeling.image_encoder import Block
 from torch import Tensor
 
 from cobot.sam.attention import RelativePositions, block_positions
 from cobot.sam.encoder import apply_block, finish, position_table, require_whole_patches
 from cobot.sam.encoder_plan import EncoderPlan, choose_plan
 from cobot.sam.grey_patches import GreyPatchEmbedding, GreyPictures, fold_to_grey
+
+BlockFunction = Callable[[Block, Tensor, EncoderPlan, RelativePositions], Tensor]
+"""What computes a block: `apply_block`, or the same compiled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +57,8 @@ class PreparedEncoder:
         places: the absolute position of every token.
         positions: each block's relative positions.
         weights: of the source, when this was prepared.
+        window_block: computes blocks that attend within windows.
+        whole_block: computes the other blocks.
     """
 
     source: ImageEncoderViT
@@ -63,6 +69,8 @@ class PreparedEncoder:
     places: Float32[Tensor, "1 grid grid d"]
     positions: tuple[RelativePositions, ...]
     weights: Weights
+    window_block: BlockFunction = apply_block
+    whole_block: BlockFunction = apply_block
 
     @property
     def dtype(self) -> torch.dtype:
@@ -76,9 +84,15 @@ class PreparedEncoder:
         Args:
             pictures: of the side this was prepared for.
         """
-        tokens = (self.patches.embed(pictures) + self.places).to(self.dtype)
+        return self.transform(self.patches.embed(pictures) + self.places)
+
+    @torch.no_grad()
+    def transform(self, tokens: Float32[Tensor, "b h w d"]) -> Float32[Tensor, "b c h w"]:
+        """The embedding from embedded patches that know their place."""
+        tokens = tokens.to(self.dtype)
         for block, positions in zip(self.working.blocks, self.positions, strict=True):
-            tokens = apply_block(block, tokens, self.plan, positions)
+            function = self.window_block if block.window_size else self.whole_block
+            tokens = function(block, tokens, self.plan, positions)
         return finish(self.working, tokens).float()
 
     def current(self) -> "PreparedEncoder":
@@ -88,7 +102,10 @@ class PreparedEncoder:
         """
         if self.weights.same(_weights(self.source)):
             return self
-        return prepare_encoder(self.source, self.side_px, self.dtype, self)
+        fresh = prepare_encoder(self.source, self.side_px, self.dtype, self)
+        return replace(
+            fresh, plan=self.plan, window_block=self.window_block, whole_block=self.whole_block
+        )
 
 
 @torch.no_grad()
