@@ -28,7 +28,7 @@ class CobotSamApp(MONAILabelApp):
         self.choices = read_choices(conf)
         self.engine = SliceEngine(
             sam_loader(self.choices.model, self.choices.weights, self.choices.device),
-            EmbeddingService.in_home(),
+            EmbeddingService.in_home(disk_bytes=int(self.choices.embeddings_gb * 1e9)),
         )
         super().__init__(
             app_dir=app_dir,

@@ -19,12 +19,15 @@ def test_nothing_said_is_the_offline_default():
     assert (read.model, read.weights, read.device, read.window) == ("tiny", None, "auto", "auto")
     assert read.labels[:2] == ("spleen", "liver")
     assert read.models == ("sam_2d",)
+    assert read.embeddings_gb == 8
 
 
 def test_strings_become_values_and_other_keys_are_monai_labels():
     read = choices.read_choices(
         {"labels": " spleen, left kidney,", "weights": "w.pth", "models": "all", "preload": "true"}
+        | {"embeddings_gb": "0.5"}
     )
+    assert read.embeddings_gb == 0.5
     assert read.labels == ("spleen", "left kidney")
     assert read.weights == Path("w.pth")
     assert read.models == ("sam_2d",)
@@ -35,6 +38,8 @@ def test_strings_become_values_and_other_keys_are_monai_labels():
     [
         ({"models": "sam_2d,sam_9"}, "--conf models 'sam_2d,sam_9'.*sam_2d, or all"),
         ({"models": ""}, "--conf models.*sam_2d, or all"),
+        ({"embeddings_gb": "-1"}, "--conf embeddings_gb '-1'.*greater than or equal to 0"),
+        ({"embeddings_gb": "all"}, "--conf embeddings_gb 'all'.*valid number"),
         ({"labels": " , "}, "--conf labels.*at least one name"),
     ],
 )

@@ -218,10 +218,13 @@ def test_a_damaged_disk_costs_another_encoding_and_nothing_else(tmp_path, encode
         assert service.get(encoder, *encoder.wanted(1)).source == source
 
 
-def test_the_default_folder_is_in_the_home(own_home, encoder):
+def test_the_default_folder_is_in_the_home(monkeypatch, tmp_path, encoder):
+    monkeypatch.setenv("COBOT_HOME", str(tmp_path))
+    EmbeddingService.in_home(disk_bytes=0).get(encoder, *encoder.wanted(1))
+    assert list(tmp_path.iterdir()) == []
     service = EmbeddingService.in_home()
     service.get(encoder, *encoder.wanted(1))
-    assert len(list((own_home / "embeddings").glob("*.cobotemb"))) == 1
+    assert len(list((tmp_path / "embeddings").glob("*.cobotemb"))) == 1
 
 
 def test_neighbours_come_ahead_one_by_one_after_the_request(service, encoder):

@@ -97,7 +97,9 @@ class EmbeddingService:
     def in_home(
         cls, memory_bytes: int = MEMORY_BYTES, disk_bytes: int = DISK_BYTES
     ) -> "EmbeddingService":
-        """A service with a disk tier in COBOT_HOME/embeddings."""
+        """A service with a disk tier in COBOT_HOME/embeddings; 0 bytes are no disk tier."""
+        if disk_bytes == 0:
+            return cls(memory_bytes)
         return cls(memory_bytes, EmbeddingDisk(cobot_home() / "embeddings", disk_bytes))
 
     def get(self, encoder: ViewEncoder, wanted: WantedSlice) -> FoundEmbedding:

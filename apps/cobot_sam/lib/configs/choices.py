@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cobot.errors import ConfigError
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 MODELS = ("sam_2d",)
 """Every task this app can offer, by the name Slicer shows."""
@@ -32,6 +32,8 @@ class Choices(BaseModel):
         window: the intensity window offered first: auto, a preset or `lower,upper`.
         labels: the structures Slicer makes segments for.
         models: the tasks offered.
+        embeddings_gb: the most the user's cache folder may hold of embeddings, which tell little
+            less than the images they come from; 0 keeps none beyond the process.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -42,6 +44,7 @@ class Choices(BaseModel):
     window: str = "auto"
     labels: tuple[str, ...] = LABELS
     models: tuple[str, ...] = MODELS
+    embeddings_gb: float = Field(default=8, ge=0, allow_inf_nan=False)
 
     @field_validator("labels", "models", mode="before")
     @classmethod

@@ -1,0 +1,162 @@
+"""The engine on the shared embeddings: kept, on disk, ahead, and apart for each adapter."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cobot.adapters.attach import attach_adapters
+from cobot.adapters.card import AdapterCard
+from cobot.adapters.checkpoint import collect_adapter
+from cobot.adapters.config import AdapterConfig
+from cobot.errors import AdapterError
+from cobot.prompts import ObjectPrompts
+from cobot.sam.build import build, encoder_shape
+from cobot.sam.embedding_disk import EmbeddingDisk
+from cobot.sam.embeddings import EmbeddingService
+from cobot.sam.segmenter import SliceSegmenter
+from cobot.sam.weights import LoadedSam, save_half
+from cobot.server.engine import FileStamp, SliceEngine, Study, sam_loader
+from cobot.volume import Volume
+
+WAIT_S = 30
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    torch.manual_seed(0)
+    return LoadedSam(build("tiny"), encoder_shape("tiny"), "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def file(loaded):
+    config = AdapterConfig.named("lora", train_decoder=False)
+    generator = torch.Generator().manual_seed(0)
+    handle = attach_adapters(loaded.sam.image_encoder, config, generator)
+    made = collect_adapter(handle, AdapterCard("tiny", loaded.sha256))
+    handle.detach()
+    learned = {
+        name: value + 0.3 * torch.randn(value.shape, generator=generator)
+        for name, value in made.tensors.items()
+    }
+    return replace(made, tensors=learned)
+
+
+@pytest.fixture
+def start(loaded):
+    """Engines on one service each; their threads end with the test."""
+    started = []
+
+    def make(service=None):
+        engine = SliceEngine(lambda: SliceSegmenter(loaded), service, reach=1)
+        started.append(engine)
+        return engine
+
+    yield make
+    for engine in started:
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    voxels = np.full((40, 48, 6), -1000, np.int16)
+    voxels[8:32, 8:40] = 20
+    voxels[14:24, 16:28, 1:5] = 150
+    voxels += np.random.default_rng(0).integers(-5, 5, voxels.shape).astype(np.int16)
+    stamp = FileStamp(tmp_path_factory.mktemp("study") / "a.nii.gz", 1, 2)
+    return Study(Volume(voxels, np.diag([-2.0, -2, 5, 1])), stamp)
+
+
+def click(engine, study, k=3):
+    target = ObjectPrompts("block", np.array([[18, 20, k]]), np.ones(1, bool))
+    return engine.segment(study, k, target, "auto")
+
+
+def test_two_engines_of_one_process_share(start, study):
+    service = EmbeddingService()
+    first, second = start(service), start(service)
+    assert not click(first, study).encoder_cached
+    assert click(second, study).encoder_cached
+
+
+def test_a_study_encoded_before_a_restart_is_not_encoded_again(start, study, tmp_path):
+    before = click(start(EmbeddingService(disk=EmbeddingDisk(tmp_path, 10**8))), study)
+    after = click(start(EmbeddingService(disk=EmbeddingDisk(tmp_path, 10**8))), study)
+    assert (before.encoder_cached, after.encoder_cached) == (False, True)
+    assert after.predicted_iou == pytest.approx(before.predicted_iou, abs=0.02)
+
+
+def test_neighbours_are_there_when_the_annotator_comes(start, study):
+    service = EmbeddingService()
+    engine = start(service)
+    answer = click(engine, study)
+    engine.embed_ahead(study, 3, answer.window, "me")
+    each = service.memory_used_bytes
+    for _ in range(WAIT_S * 100):
+        if service.memory_used_bytes == 3 * each:
+            break
+        threading.Event().wait(0.01)
+    assert click(engine, study, 2).encoder_cached
+    assert click(engine, study, 4).encoder_cached
+    assert not click(engine, study, 1).encoder_cached
+
+
+def test_an_adapter_in_and_out_again_never_on_anothers_embedding(start, study, file):
+    engine = start()
+    base = click(engine, study)
+    engine.use_adapter(file)
+    adapted = click(engine, study)
+    assert not adapted.encoder_cached
+    assert adapted.predicted_iou != base.predicted_iou
+    engine.use_adapter(None)
+    again = click(engine, study)
+    assert again.encoder_cached
+    assert again.predicted_iou == base.predicted_iou
+    engine.use_adapter(file)
+    assert click(engine, study).encoder_cached
+    assert click(engine, study).predicted_iou == adapted.predicted_iou
+
+
+def test_a_click_that_is_being_answered_keeps_its_adapter(start, study, file, monkeypatch):
+    engine = start()
+    alone = click(start(), study)
+    encoding, swapped = threading.Event(), threading.Event()
+    kept = SliceSegmenter.encode
+
+    def encode(self, views):
+        encoding.set()
+        assert swapped.wait(WAIT_S)
+        return kept(self, views)
+
+    monkeypatch.setattr(SliceSegmenter, "encode", encode)
+    answers = []
+    clicking = threading.Thread(target=lambda: answers.append(click(engine, study)))
+    clicking.start()
+    assert encoding.wait(WAIT_S)
+    engine.use_adapter(file)
+    swapped.set()
+    clicking.join()
+    assert answers[0].predicted_iou == alone.predicted_iou
+    assert click(engine, study).predicted_iou != alone.predicted_iou
+
+
+def test_another_bases_adapter_leaves_the_one_in_use(start, study, file):
+    engine = start()
+    engine.use_adapter(file)
+    before = click(engine, study)
+    with pytest.raises(AdapterError, match="made for tiny with base weights SHA-256 1111"):
+        engine.use_adapter(replace(file, card=replace(file.card, base_sha256="1" * 64)))
+    assert click(engine, study).predicted_iou == before.predicted_iou
+
+
+def test_a_server_starts_with_an_adapter_or_says_at_once_that_it_does_not_fit(
+    loaded, file, tmp_path
+):
+    weights = tmp_path / "tiny.safetensors"
+    save_half(loaded.sam, weights, {})
+    with pytest.raises(AdapterError, match="made for tiny with base weights SHA-256 0000"):
+        sam_loader("tiny", weights, "cpu", file)
+    sha256 = sam_loader("tiny", weights, "cpu")().base_sha256
+    fitting = replace(file, card=replace(file.card, base_sha256=sha256))
+    assert sam_loader("tiny", weights, "cpu", fitting)().adapter_hash
