@@ -44,7 +44,7 @@ def adapt_sam(loaded: LoadedSam, file: AdapterFile, fold: bool = True) -> Adapte
     Raises:
         AdapterError: the adapter was made for another base, or does not fit; both are named.
     """
-    twin = _twin(loaded.sam, own_decoder=bool(file.decoder_tensors()))
+    twin = twin_of(loaded.sam, own_decoder=bool(file.decoder_tensors()))
     model = AdaptableModel(twin.image_encoder, twin.mask_decoder, loaded.shape.name, loaded.sha256)
     handle = apply_adapter(file, model).handle
     if fold:
@@ -64,8 +64,13 @@ def adapter_sha256(file: AdapterFile) -> str:
     return digest.hexdigest()
 
 
-def _twin(sam: Sam, own_decoder: bool) -> Sam:
-    """Copy modules but not tensors; those of the mask decoder only if they will be overwritten."""
+def twin_of(sam: Sam, own_decoder: bool) -> Sam:
+    """A SAM of its own modules on the tensors of another.
+
+    Args:
+        sam: the other; move it to its device first.
+        own_decoder: copy the tensors of the mask decoder too, since they will be overwritten.
+    """
     shared = nn.ModuleList(
         [sam.image_encoder, sam.prompt_encoder, *([] if own_decoder else [sam.mask_decoder])]
     )

@@ -48,11 +48,24 @@ def jittered_box(mask: Mask, jitter: float, rng: np.random.Generator) -> BoxXyxy
     Returns:
         x0 y0 x1 y1, never inverted and never outside the picture.
     """
-    box = tight_box(mask)
+    return shaken_box(tight_box(mask), jitter, (mask.shape[0], mask.shape[1]), rng)
+
+
+def shaken_box(
+    box: BoxXyxy, jitter: float, shape: tuple[int, int], rng: np.random.Generator
+) -> BoxXyxy:
+    """A box with each side moved by a normal deviate, never inverted, inside rows and columns.
+
+    Args:
+        box: first and last pixel.
+        jitter: standard deviation as a fraction of the box's side along that axis.
+        shape: rows and columns of the picture.
+        rng: source of randomness.
+    """
     size_px = np.array([box[2] - box[0] + 1, box[3] - box[1] + 1] * 2)
     moved = box + rng.normal(0, 1, 4) * jitter * size_px
     ordered = np.concatenate([np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])])
-    limit = np.array([mask.shape[1] - 1, mask.shape[0] - 1] * 2, np.float64)
+    limit = np.array([shape[1] - 1, shape[0] - 1] * 2, np.float64)
     return np.clip(ordered, 0, limit)
 
 

@@ -5,6 +5,9 @@ adds a click drawn from the error and hands the last logits back as a mask promp
 ambiguous, so the best of three masks is trained; everything else trains the single mask.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -32,6 +35,34 @@ FOCAL_WEIGHT = 20.0
 """Focal to Dice 20:1, as SAM."""
 
 
+@dataclass(frozen=True, slots=True)
+class RoundLoss:
+    """What is minimised in each round.
+
+    Attributes:
+        of_masks: logits (n m h w) and target (n 1 h w) to a loss for each mask (n m).
+        score_weight: of the squared error of the predicted IoU.
+    """
+
+    of_masks: Callable[[Tensor, Tensor], Tensor]
+    score_weight: float = 1.0
+
+
+def focal_dice(
+    logits: Float[Tensor, "n m h w"], target: Float[Tensor, "n #m h w"]
+) -> Float[Tensor, "n m"]:
+    """SAM's own: focal and Dice, 20 to 1."""
+    target = target.expand_as(logits)
+    focal = sigmoid_focal_loss(logits, target, alpha=-1, gamma=2).mean((-2, -1))
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum((-2, -1))
+    dice = 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + target.sum((-2, -1)) + 1)
+    return FOCAL_WEIGHT * focal + dice
+
+
+SAM_LOSS = RoundLoss(focal_dice)
+
+
 def first_prompts(
     masks: Bool[np.ndarray, "n side side2"], box_probability: float, rng: np.random.Generator
 ) -> PromptTokens:
@@ -43,7 +74,7 @@ def first_prompts(
             xy.append(box.reshape(2, 2))
             kind.append((BOX_FIRST, BOX_LAST))
         else:
-            xy.append(np.stack([_interior_pixel(mask, rng), np.zeros(2)]))
+            xy.append(np.stack([interior_pixel(mask, rng), np.zeros(2)]))
             kind.append((POSITIVE, NOT_A_POINT))
     return PromptTokens(torch.from_numpy(np.stack(xy)).float(), torch.tensor(kind))
 
@@ -54,6 +85,7 @@ def conversation_loss(
     masks: Bool[Tensor, "n side side2"],
     prompts: PromptTokens,
     rounds: int,
+    minimised: RoundLoss = SAM_LOSS,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " round"]]:
     """Loss of all rounds, and the mean IoU of the answer of each round.
 
@@ -63,6 +95,7 @@ def conversation_loss(
         masks: truth on the frame.
         prompts: first prompts.
         rounds: how many answers to train.
+        minimised: the loss of a round.
     """
     side, grid = masks.shape[-1], embeddings.shape[-1]
     positions = grid_positions(sam.prompt_encoder, grid)
@@ -79,7 +112,7 @@ def conversation_loss(
         )
         answer = decode(sam.mask_decoder, given)
         ambiguous = (prompts.kind == NOT_A_POINT).any(1) & (index == 0)
-        loss, logits, iou = _round_loss(answer, target, ambiguous)
+        loss, logits, iou = _round_loss(answer, target, ambiguous, minimised)
         losses, ious = [*losses, loss], [*ious, iou]
         shown = list(logits.detach())
         prompts = with_click(prompts, *_error_clicks(logits.detach(), target, side))
@@ -100,35 +133,25 @@ def _round_loss(
     answer: DecodedMasks,
     target: Float[Tensor, "n h w"],
     ambiguous: Bool[Tensor, " n"],
+    minimised: RoundLoss,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of the trained mask, the logits an annotator would be shown, and their mean IoU."""
     answers, scores = answer.logits.float(), answer.predicted_iou.float()
-    loss = _mask_loss(answers, target[:, None])
+    loss = minimised.of_masks(answers, target[:, None])
     true_iou = _iou(answers, target[:, None])
     best_of_three = 1 + loss[:, 1:].argmin(1)
     trained = torch.where(ambiguous, best_of_three, 0)
     shown = torch.where(ambiguous, 1 + scores[:, 1:].argmax(1), 0)
     row = torch.arange(len(answers))
     offered = torch.where(
-        ambiguous[:, None], torch.tensor([[0.0, 1, 1, 1]]), torch.tensor([[1.0, 0, 0, 0]])
+        ambiguous[:, None], scores.new_tensor([[0.0, 1, 1, 1]]), scores.new_tensor([[1.0, 0, 0, 0]])
     )
     score_loss = ((scores - true_iou.detach()).square() * offered).sum() / offered.sum()
     return (
-        loss[row, trained].mean() + score_loss,
+        loss[row, trained].mean() + minimised.score_weight * score_loss,
         answers[row, shown],
         true_iou[row, shown].mean().detach(),
     )
-
-
-def _mask_loss(
-    logits: Float[Tensor, "n m h w"], target: Float[Tensor, "n #m h w"]
-) -> Float[Tensor, "n m"]:
-    target = target.expand_as(logits)
-    focal = sigmoid_focal_loss(logits, target, alpha=-1, gamma=2).mean((-2, -1))
-    probability = logits.sigmoid()
-    overlap = (probability * target).sum((-2, -1))
-    dice = 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + target.sum((-2, -1)) + 1)
-    return FOCAL_WEIGHT * focal + dice
 
 
 def _iou(logits: Float[Tensor, "n m h w"], target: Float[Tensor, "n #m h w"]) -> Tensor:
@@ -151,7 +174,7 @@ def _error_clicks(
     return xy, truth.flatten(1)[torch.arange(len(pick)), pick]
 
 
-def _interior_pixel(mask: Bool[np.ndarray, "side side2"], rng: np.random.Generator) -> np.ndarray:
+def interior_pixel(mask: Bool[np.ndarray, "side side2"], rng: np.random.Generator) -> np.ndarray:
     """A random pixel, half of the time away from the edge where the object allows it."""
     inner = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
     rows, cols = np.nonzero(inner)
