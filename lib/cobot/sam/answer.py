@@ -17,19 +17,20 @@ from cobot.sam.decoder import (
     NEGATIVE,
     NOT_A_POINT,
     POSITIVE,
-    DecodedMasks,
-    DecoderInput,
     PromptTokens,
-    decode,
     embed_masks,
     embed_prompts,
-    grid_positions,
 )
 from cobot.sam.frame import SamFrame
+from cobot.sam.reduced_decoder import ChosenMasks, Question, decode_chosen
+from cobot.sam.slice_memory import SliceMemories
 from cobot.shapes import Mask, PointsXy
 
-PROMPTS_AT_ONCE = 16
-"""The decoder keeps some 50 MB for each prompt at 1024 px; more at once is not faster."""
+PROMPTS_AT_ONCE = 4
+"""On a CPU, where more at once is slower: what is in hand no longer fits the cache."""
+
+PROMPTS_AT_ONCE_CUDA = 64
+"""On a GPU, where few and large steps are fast; some 50 MB each at 1024 px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +66,18 @@ class SliceMask:
 
 
 def decode_masks(
-    sam: Sam, embedding: SliceEmbedding, prompts: Sequence[Prompts]
+    sam: Sam, memories: SliceMemories, embedding: SliceEmbedding, prompts: Sequence[Prompts]
 ) -> list[SliceMask]:
     """Answer every prompt on one slice, in their order.
 
     A lone click may mean a part or the whole: of SAM's three masks for it the one with the highest
     predicted IoU is taken; anything else gets SAM's single mask (segment_anything, section "Making
-    the model ambiguity-aware"). Prompts of equal token count share a decoder call, so an answer
-    does not depend on what else is asked.
+    the model ambiguity-aware"). Only that mask is made. Prompts of equal token count share a
+    decoder call, so an answer does not depend on what else is asked.
 
     Args:
         sam: the model; its weights' device is used.
+        memories: of the same model; the slice is added to them.
         embedding: the slice, from the same model.
         prompts: one for each object.
 
@@ -86,17 +88,18 @@ def decode_masks(
     for given in prompts:
         _require_usable(given, embedding)
     answers: dict[int, SliceMask] = {}
-    for indices in _groups(prompts):
-        decoded = _decode_group(sam, embedding, [prompts[index] for index in indices])
-        chosen = [_choose(decoded, row, prompts[index]) for row, index in enumerate(indices)]
-        low_res = torch.stack([decoded.logits[row, pick] for row, pick in enumerate(chosen)])
-        pixels = embedding.frame.mask_to_pixels(low_res).cpu().numpy()
-        for row, index in enumerate(indices):
+    for indices in _groups(prompts, next(sam.parameters()).is_cuda):
+        chosen = _decode_group(sam, memories, embedding, [prompts[index] for index in indices])
+        pixels = embedding.frame.mask_to_pixels(chosen.logits).cpu().numpy()
+        low_res = chosen.logits.float().cpu().numpy()
+        for row, (index, iou) in enumerate(
+            zip(indices, chosen.predicted_iou.tolist(), strict=True)
+        ):
             answers[index] = SliceMask(
                 mask=pixels[row] > 0,
                 logits=pixels[row],
-                low_res_logits=low_res[row].float().cpu().numpy(),
-                predicted_iou=float(decoded.predicted_iou[row, chosen[row]]),
+                low_res_logits=low_res[row],
+                predicted_iou=iou,
             )
     return [answers[index] for index in range(len(prompts))]
 
@@ -126,46 +129,45 @@ def _token_count(prompts: Prompts) -> int:
     return len(prompts.points_xy) + (1 if prompts.box_xyxy is None else 2)
 
 
-def _groups(prompts: Sequence[Prompts]) -> list[list[int]]:
-    """Indices of prompts that may share a decoder call."""
-    counts = [_token_count(given) for given in prompts]
-    groups = []
-    for count in sorted(set(counts)):
-        same = [index for index, other in enumerate(counts) if other == count]
-        groups += [
-            same[start : start + PROMPTS_AT_ONCE] for start in range(0, len(same), PROMPTS_AT_ONCE)
-        ]
-    return groups
+def _groups(prompts: Sequence[Prompts], on_cuda: bool) -> list[list[int]]:
+    """Indices of prompts that may share a decoder call; mask prompts go apart from the others."""
+    at_once = PROMPTS_AT_ONCE_CUDA if on_cuda else PROMPTS_AT_ONCE
+    kinds: dict[tuple[int, bool], list[int]] = {}
+    for index, given in enumerate(prompts):
+        kind = (_token_count(given), given.mask_logits is not None)
+        kinds.setdefault(kind, []).append(index)
+    return [
+        same[start : start + at_once]
+        for same in kinds.values()
+        for start in range(0, len(same), at_once)
+    ]
 
 
-def _decode_group(sam: Sam, embedding: SliceEmbedding, prompts: Sequence[Prompts]) -> DecodedMasks:
-    encoder, device = sam.prompt_encoder, next(sam.parameters()).device
-    features = embedding.features.to(device)
-    grid = features.shape[-1]
+def _decode_group(
+    sam: Sam, memories: SliceMemories, embedding: SliceEmbedding, prompts: Sequence[Prompts]
+) -> ChosenMasks:
+    encoder = sam.prompt_encoder
+    weight = encoder.no_mask_embed.weight
     tokens = [prompt_tokens(given, embedding.frame) for given in prompts]
     batch = PromptTokens(
-        xy=torch.cat([given.xy for given in tokens]).to(device),
-        kind=torch.cat([given.kind for given in tokens]).to(device),
+        xy=torch.cat([given.xy for given in tokens]).to(weight.device),
+        kind=torch.cat([given.kind for given in tokens]).to(weight.device),
     )
     masks = [
-        None if given.mask_logits is None else torch.from_numpy(given.mask_logits).to(device)
+        torch.from_numpy(given.mask_logits).to(weight)
         for given in prompts
+        if given.mask_logits is not None
     ]
-    return decode(
-        sam.mask_decoder,
-        DecoderInput(
-            features=features,
-            positions=grid_positions(encoder, grid),
-            sparse=embed_prompts(encoder, batch, embedding.frame.side_px),
-            dense=embed_masks(encoder, masks, grid),
-        ),
+    changed = None
+    if masks:
+        dense = embed_masks(encoder, masks, embedding.features.shape[-1])
+        changed = embedding.features.to(weight) + dense
+    asked = Question(
+        sparse=embed_prompts(encoder, batch, embedding.frame.side_px),
+        ambiguous=tuple(given.is_ambiguous for given in prompts),
+        changed=changed,
     )
-
-
-def _choose(decoded: DecodedMasks, row: int, prompts: Prompts) -> int:
-    if not prompts.is_ambiguous:
-        return 0
-    return 1 + int(decoded.predicted_iou[row, 1:].argmax())
+    return decode_chosen(sam.mask_decoder, memories.of(embedding.features), asked)
 
 
 def _require_usable(prompts: Prompts, embedding: SliceEmbedding) -> None:

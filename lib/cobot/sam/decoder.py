@@ -82,12 +82,11 @@ def embed_masks(
         grid: side of the image embedding, in tokens.
     """
     absent = encoder.no_mask_embed.weight.reshape(-1, 1, 1).expand(-1, grid, grid)
-    return torch.stack(
-        [
-            absent if mask is None else encoder.mask_downscaling(mask[None, None])[0]
-            for mask in logits
-        ]
-    )
+    given = [mask for mask in logits if mask is not None]
+    if not given:
+        return absent.expand(len(logits), -1, -1, -1)
+    embedded = iter(encoder.mask_downscaling(torch.stack(given)[:, None]))
+    return torch.stack([absent if mask is None else next(embedded) for mask in logits])
 
 
 def grid_positions(encoder: PromptEncoder, grid: int) -> Float[Tensor, "1 c grid grid"]:

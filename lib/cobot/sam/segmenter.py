@@ -16,10 +16,12 @@ from cobot.prompts import Prompts
 from cobot.sam.adapted_sam import AdaptedSam
 from cobot.sam.answer import SliceEmbedding, SliceMask, decode_masks, prompt_places
 from cobot.sam.body import body_region
+from cobot.sam.cpu_threads import decoding_threads, settle_thread
 from cobot.sam.encoder_plan import Precision, choose_dtype
 from cobot.sam.frame import SamFrame
 from cobot.sam.grey_patches import GreyPictures
 from cobot.sam.prepared import prepare_encoder
+from cobot.sam.slice_memory import SliceMemories
 from cobot.sam.weights import LoadedSam
 
 
@@ -94,6 +96,7 @@ class SliceSegmenter:
         self._sam = (adapted.sam if adapted else loaded.sam).to(self.device).eval()
         self._dtype = choose_dtype(options.precision, self.device)
         self._encoder = prepare_encoder(self._sam.image_encoder, self.side_px, self._dtype)
+        self._memories = SliceMemories(self._sam)
         self._encoding, self._decoding = threading.Lock(), threading.Lock()
 
     @property
@@ -140,6 +143,7 @@ class SliceSegmenter:
         """Embed views in one encoder batch; `embed` does both steps."""
         if not views:
             return []
+        settle_thread()
         grey = torch.cat([view.frame.grey(view.unit) for view in views])
         pictures = GreyPictures(grey, [view.frame.content_px for view in views])
         with self._encoding, torch.inference_mode():
@@ -158,8 +162,9 @@ class SliceSegmenter:
                 happen only off the slice or when it was cropped to the body without knowing the
                 prompt: give prompts to `embed`, or use `segment`.
         """
-        with self._decoding, torch.inference_mode():
-            return decode_masks(self._sam, embedding, prompts)
+        threads = decoding_threads(self.device, len(prompts))
+        with self._decoding, threads, torch.inference_mode():
+            return decode_masks(self._sam, self._memories, embedding, prompts)
 
     def segment(
         self, slice_: Slice, window: IntensityWindow, prompts: Sequence[Prompts]
