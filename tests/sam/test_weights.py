@@ -7,7 +7,7 @@ import torch
 from cobot.errors import ConfigError, WeightsError
 from cobot.sam.build import build
 from cobot.sam.official import OFFICIAL, official_file
-from cobot.sam.weights import default_weights_path, load_sam
+from cobot.sam.weights import default_weights_path, file_sha256, load_sam, save_half
 from safetensors.torch import save_file
 
 
@@ -136,3 +136,13 @@ def test_refuses_unknown_names():
         "vit_l": "sam_vit_l_0b3195.pth",
         "vit_h": "sam_vit_h_4b8939.pth",
     }
+
+
+def test_weights_written_in_half_precision_are_read_back(tmp_path):
+    torch.manual_seed(0)
+    sam, path = build("tiny"), tmp_path / "own.safetensors"
+    save_half(sam, path, {"seed": "0"})
+    loaded = load_sam("tiny", path)
+    for name, value in sam.state_dict().items():
+        assert torch.equal(loaded.sam.state_dict()[name], value.half().float())
+    assert loaded.sha256 == file_sha256(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from segment_anything.modeling import Sam
 from torch import Tensor
 
@@ -150,4 +150,5 @@ def save_half(sam: Sam, path: Path, made_by: Mapping[str, str]) -> None:
     """Write weights in half precision as safetensors, with how they were made as metadata."""
     state = {key: value.detach().half().contiguous() for key, value in sam.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata=dict(made_by))
+        # safetensors' own writer would make the file unreadable for other users of the machine.
+        temporary.write_bytes(save(state, metadata=dict(made_by)))
