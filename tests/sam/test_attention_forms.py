@@ -1,9 +1,11 @@
+from typing import get_args
+
 import pytest
 import torch
 from cobot.sam import attention_forms
-from cobot.sam.attention_forms import Heads, attend
+from cobot.sam.attention_forms import AttentionForm, Heads, attend
 
-FORMS = ["biased", "concatenated", "chunked", "chunked concatenated"]
+FORMS = get_args(AttentionForm)
 
 
 def heads(n_rows=3, n_cols=5):

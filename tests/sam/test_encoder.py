@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -6,12 +7,16 @@ import torch.nn.functional as F
 from cobot.adapters.attach import attach_adapters
 from cobot.adapters.config import AdapterConfig
 from cobot.errors import ConfigError
-from cobot.sam import attention_forms
+from cobot.sam import attention_forms, chunked_attention
 from cobot.sam.attention import relative_positions
+from cobot.sam.attention_forms import AttentionForm
 from cobot.sam.build import EncoderShape, build_image_encoder
 from cobot.sam.encoder import encode_image, position_table
+from cobot.sam.encoder_plan import EncoderPlan
 from segment_anything.modeling.image_encoder import get_rel_pos
 from torch import nn
+
+FORMS = get_args(AttentionForm)
 
 # Windows of 6 and 14 do not divide grids of 14 and 16; windows of 7 divide 14.
 UNEVEN = EncoderShape("uneven", 48, 3, 3, (1,), 112, 8, 6, 32, 64)
@@ -41,11 +46,16 @@ def test_equals_the_stock_encoder(shape):
         torch.testing.assert_close(encode_image(encoder, batch), encoder(batch), rtol=0, atol=1e-4)
 
 
-def test_equals_the_stock_encoder_when_queries_are_taken_in_groups(monkeypatch):
-    encoder, batch = small_encoder(UNEVEN), pictures(UNEVEN)
+@pytest.mark.parametrize("count", [1, 2, 8])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_equals_the_stock_encoder_at_every_batch(monkeypatch, form, count):
     monkeypatch.setattr(attention_forms, "BIAS_ELEMENTS_AT_ONCE", 5000)
+    monkeypatch.setattr(chunked_attention, "SCORES_AT_ONCE", 5000)
+    encoder, batch = small_encoder(UNEVEN), pictures(UNEVEN, count)
     with torch.inference_mode():
-        torch.testing.assert_close(encode_image(encoder, batch), encoder(batch), rtol=0, atol=1e-4)
+        stock = encoder(batch)
+        ours = encode_image(encoder, batch, EncoderPlan(form, form))
+    assert (ours - stock).norm() <= 1e-5 * stock.norm()
 
 
 def test_equals_the_stock_encoder_without_qkv_bias():
@@ -72,8 +82,9 @@ def test_adapters_take_part(method):
     assert (adapted - before).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("plan", [None, *(EncoderPlan(f, f, True) for f in FORMS)])
 @pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
-def test_gradients_equal_the_stock_ones(bf16):
+def test_gradients_equal_the_stock_ones(bf16, plan):
     encoder, batch = small_encoder(UNEVEN), pictures(UNEVEN, 1)
     direction = torch.randn(1, 32, 14, 14, generator=torch.Generator().manual_seed(3))
 
@@ -82,7 +93,9 @@ def test_gradients_equal_the_stock_ones(bf16):
             loss = (run(batch).float() * direction).sum()
         return torch.autograd.grad(loss, list(encoder.parameters()))
 
-    pairs = zip(gradients(encoder), gradients(lambda x: encode_image(encoder, x)), strict=True)
+    pairs = zip(
+        gradients(encoder), gradients(lambda x: encode_image(encoder, x, plan)), strict=True
+    )
     for (name, _), (stock, ours) in zip(encoder.named_parameters(), pairs, strict=True):
         assert F.cosine_similarity(stock.flatten(), ours.flatten(), dim=0) >= 0.999, name
 
