@@ -10,7 +10,7 @@ Algorithm = Literal["sha256", "md5"]
 READ_AT_ONCE_BYTES = 2**22
 
 
-def file_checksum(path: Path, algorithm: Algorithm) -> str:
+def file_checksum(path: Path, algorithm: Algorithm = "sha256") -> str:
     """The checksum of a file, in hex, read in parts."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as stream:

@@ -43,3 +43,7 @@ class DownloadError(CobotError, OSError):
 
 class ConfigError(CobotError, ValueError):
     """A setting given by the user that is unknown or out of range."""
+
+
+class DatasetError(CobotError, ValueError):
+    """A public or own data set that is incomplete, damaged, or described wrongly."""

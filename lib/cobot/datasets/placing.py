@@ -1,0 +1,87 @@
+"""Put files into a folder of studies: linked where possible, never over another file."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from cobot.atomic import atomic_path, flush
+from cobot.checksum import file_sha256
+from cobot.errors import DatasetError, ImageWriteError
+
+HARD_LINK, SYMBOLIC_LINK, COPY, WRITTEN = "hard link", "symbolic link", "copy", "written"
+
+
+def place(source: Path, final: Path, sha256: str, copy: bool) -> str:
+    """Make `final` the same file as `source`, or find that it is already.
+
+    A hard link where both are on one disk, else a symbolic link, else a copy.
+
+    Args:
+        source: a file of the download.
+        final: its name among the studies; the folder exists.
+        sha256: of `source`.
+        copy: copy at once: for a download that will be deleted or lies on a disk that leaves.
+
+    Returns:
+        HARD_LINK, SYMBOLIC_LINK or COPY.
+
+    Raises:
+        DatasetError: another file has the name.
+        ImageWriteError: the folder cannot be written.
+    """
+    if os.path.lexists(final):
+        return _require_same(source, final, sha256)
+    if not copy:
+        # Both refuse an existing name by themselves; other errors mean "not on this disk".
+        with suppress(OSError):
+            os.link(source.resolve(), final)
+            return HARD_LINK
+        with suppress(OSError):
+            os.symlink(source.resolve(), final)
+            return SYMBOLIC_LINK
+    with atomic_path(final) as partial:
+        shutil.copyfile(source, partial)
+    return COPY
+
+
+def publish(written: Path, final: Path) -> None:
+    """Give a finished file its name, at once and never over another file.
+
+    Args:
+        written: a file on the same disk; gone afterwards.
+        final: its name.
+
+    Raises:
+        DatasetError: another file has the name.
+        ImageWriteError: the folder cannot be written.
+    """
+    if os.path.lexists(final):
+        raise another_file(final)
+    try:
+        flush(written)
+        os.replace(written, final)
+        flush(final.parent)
+    except OSError as error:
+        raise ImageWriteError(
+            f"{final} could not be written: {error.strerror or error}. Choose a folder you may "
+            "write to, with space left."
+        ) from error
+
+
+def another_file(final: Path) -> DatasetError:
+    """The refusal to overwrite."""
+    return DatasetError(
+        f"{final} exists and is another file than this data set's; nothing is overwritten. Move "
+        "it away, or choose another folder for the studies."
+    )
+
+
+def _require_same(source: Path, final: Path, sha256: str) -> str:
+    if not final.is_file():
+        raise another_file(final)
+    if final.samefile(source):
+        return SYMBOLIC_LINK if final.is_symlink() else HARD_LINK
+    if final.stat().st_size != source.stat().st_size or file_sha256(final) != sha256:
+        raise another_file(final)
+    return COPY
