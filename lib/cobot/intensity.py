@@ -119,6 +119,18 @@ def window_rule(text: str, volume: Volume) -> WindowRule:
     """
     if text == "auto":
         return PRESETS["abdomen" if looks_like_ct(volume) else "mr"]
+    return stated_window(text)
+
+
+def stated_window(text: str) -> WindowRule:
+    """Read a window that needs no look at a volume.
+
+    Args:
+        text: a preset's name, or `lower,upper`.
+
+    Raises:
+        WindowError: neither a preset nor two numbers.
+    """
     if text in PRESETS:
         return PRESETS[text]
     try:

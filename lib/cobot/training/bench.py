@@ -1,0 +1,50 @@
+"""Measures adapters and the base on the validation cases, each as it would answer a user."""
+
+from dataclasses import dataclass
+
+from cobot.adapters.checkpoint import AdapterFile
+from cobot.adapters.store import AdapterStore
+from cobot.errors import AdapterError
+from cobot.sam.adapted import adapted_segmenter
+from cobot.sam.embeddings import EmbeddingService
+from cobot.sam.segmenter import SliceSegmenter
+from cobot.training.champion import BASE, Champion
+from cobot.training.validate import ValidationScores, Validator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What measuring needs.
+
+    Attributes:
+        store: where versions are.
+        plain: the base.
+        validator: the cases.
+        kept: embeddings by the base, for adapters that leave its encoder alone.
+    """
+
+    store: AdapterStore
+    plain: SliceSegmenter
+    validator: Validator
+    kept: EmbeddingService
+
+    def measure(self, file: AdapterFile) -> ValidationScores:
+        """The scores of an adapter, folded, as at inference.
+
+        Raises:
+            AdapterError: it is of another base.
+        """
+        plain = self.plain
+        adapted = adapted_segmenter(plain.base, file, plain.device, plain.options)
+        if file.config.has_branch or adapted.side_px != plain.side_px:
+            return self.validator.measure(adapted)
+        return self.validator.measure(adapted, plain, self.kept)
+
+    def champion(self, name: str) -> Champion:
+        """The scores of a version, or of `BASE`; none for a version of another base."""
+        if name == BASE:
+            return Champion(BASE, self.validator.measure(self.plain))
+        try:
+            return Champion(name, self.measure(self.store.read(name)))
+        except AdapterError:
+            return Champion(name, None)

@@ -1,0 +1,116 @@
+"""What clinicians left behind: an image, what the model said, and what it should have said."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from cobot.datasets.pairs import image_label_pairs
+from cobot.errors import ConfigError
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+FINAL_TAG, PREDICTION_TAG = "final", "original"
+"""MONAI Label's names for submitted labels and for a model's own."""
+
+_RECORD_NAME = "datastore_v2.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One labelled volume.
+
+    Attributes:
+        image: the volume's file.
+        corrected: its label map, as the clinician left it.
+        prediction: the label map the clinician began with, if it was kept.
+        adapter_version: the version that made the prediction, if known.
+        time: when the correction was made, in UTC, if known.
+    """
+
+    image: Path
+    corrected: Path
+    prediction: Path | None = None
+    adapter_version: str | None = None
+    time: datetime | None = None
+
+    @property
+    def case(self) -> str:
+        """The image's name without suffixes; names the case within a data folder."""
+        return strip_suffix(self.image.name)
+
+
+def find_corrections(folder: Path) -> tuple[Correction, ...]:
+    """Every labelled volume of a folder, in the order of their names.
+
+    Two layouts are known: `image_NAME.nii.gz` with `label_NAME.nii.gz` beside it, and a MONAI
+    Label datastore: `NAME.nii.gz` with `labels/final/NAME.nii.gz`, and the model's own label in
+    `labels/original`, if it was kept. Other suffixes than .nii.gz may be .nii, .nrrd and .mha.
+
+    Raises:
+        ConfigError: the folder is missing, or holds no labelled volume in either layout.
+    """
+    if (folder / "labels" / FINAL_TAG).is_dir():
+        return _from_datastore(folder)
+    return tuple(Correction(image, label) for image, label in image_label_pairs(folder))
+
+
+def strip_suffix(name: str) -> str:
+    """A file's name without the suffix of an image format.
+
+    >>> strip_suffix("case.1.nii.gz")
+    'case.1'
+    """
+    for suffix in IMAGE_SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _from_datastore(folder: Path) -> tuple[Correction, ...]:
+    finals = _by_case(folder / "labels" / FINAL_TAG)
+    predictions = _by_case(folder / "labels" / PREDICTION_TAG)
+    images = _by_case(folder)
+    record = _record(folder)
+    lone = sorted(set(finals) - set(images))
+    if lone or not finals:
+        raise ConfigError(
+            f"{folder}: labels/final holds {len(finals)} labels"
+            + (f", but no image is called {', '.join(lone[:3])}" if lone else "")
+            + "; each label needs an image of its name in the folder."
+        )
+    return tuple(
+        Correction(
+            image=images[case],
+            corrected=label,
+            prediction=predictions.get(case),
+            adapter_version=_adapter_version(record, case),
+            time=datetime.fromtimestamp(label.stat().st_mtime, timezone.utc),
+        )
+        for case, label in sorted(finals.items())
+    )
+
+
+def _by_case(folder: Path) -> dict[str, Path]:
+    """Case to image file, for the files of a folder that may be missing."""
+    if not folder.is_dir():
+        return {}
+    files = [
+        path for path in sorted(folder.iterdir()) if path.name.lower().endswith(IMAGE_SUFFIXES)
+    ]
+    return {strip_suffix(path.name): path for path in files}
+
+
+def _record(folder: Path) -> object:
+    """What MONAI Label wrote down about its objects; None where there is no readable record."""
+    try:
+        return json.loads((folder / _RECORD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _adapter_version(record: object, case: str) -> str | None:
+    """The version noted with a submitted label, wherever a record has no such note None."""
+    found = record
+    for key in ("objects", case, "labels", FINAL_TAG, "info", "adapter_version"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,176 @@
+"""Which cases are learnt from and which only measured: decided once for each case, and kept."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cobot.atomic import atomic_path
+from cobot.errors import ConfigError
+
+FEWEST_CASES = 3
+"""Below it nothing can be held back and something still be learnt."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCase:
+    """A case as the split sees it: its name, and the SHA-256 of its image file."""
+
+    name: str
+    image_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Two sides of a data set, by case.
+
+    Attributes:
+        train: cases to learn from.
+        validation: cases to measure on; those of `train` when nothing could be held back.
+        note: what is unusual about it, in one sentence for the user; empty if nothing is.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    note: str = ""
+
+    @property
+    def held_out(self) -> bool:
+        """Whether measured cases are unseen ones."""
+        return not set(self.train) & set(self.validation)
+
+
+def split_cases(cases: Sequence[SplitCase], fraction: float, record: Path) -> Split:
+    """Split cases and remember it: a case that was split before stays on its side.
+
+    A case is known again by the content of its image, or by its name. New cases fill the
+    validation side up to the wanted fraction (at least one), in the order of their hashes, which
+    is as good as chance and the same for everyone. With fewer than 3 cases all are trained on.
+
+    Args:
+        cases: all cases there are now; those of the record that are gone keep their sides.
+        fraction: of the cases to hold back, in (0, 1).
+        record: JSON file of the sides, made or added to.
+
+    Raises:
+        ConfigError: the fraction is out of range, names repeat, or the record is damaged.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigError(f"The validation fraction {fraction} must lie between 0 and 1.")
+    require_single_names(cases)
+    known = _read(record)
+    sides = {case.name: side for case in cases if (side := _known_side(case, known))}
+    fresh = sorted(
+        (case for case in cases if case.name not in sides),
+        key=lambda case: (case.image_sha256, case.name),
+    )
+    held = sum(side == "validation" for side in sides.values())
+    wanted = 0 if len(cases) < FEWEST_CASES else max(1, round(fraction * len(cases))) - held
+    for rank, case in enumerate(fresh):
+        sides[case.name] = "validation" if rank < wanted else "train"
+    _write(record, known, cases, sides)
+    return _as_split(cases, sides)
+
+
+def read_manifest(path: Path, cases: Sequence[SplitCase]) -> Split:
+    """A split as a file states it: JSON with `train` and `validation`, lists of case names.
+
+    A name may be the case's, or what follows `image_` in it; cases in neither list are left out.
+
+    Raises:
+        ConfigError: the file cannot be read so, a side is empty, or a case is on both or unknown.
+    """
+    require_single_names(cases)
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+        stated = {side: [str(name) for name in lists[side]] for side in ("train", "validation")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"--split {path} cannot be read ({error}); expected JSON such as "
+            '{"train": ["01", "02"], "validation": ["03"]}.'
+        ) from error
+    names = {case.name: case.name for case in cases}
+    names |= {case.name.removeprefix("image_"): case.name for case in cases}
+    unknown = [name for side in stated.values() for name in side if name not in names]
+    train, validation = (tuple(names[n] for n in stated[s] if n in names) for s in stated)
+    both = sorted(set(train) & set(validation))
+    if unknown or both or not train or not validation:
+        raise ConfigError(
+            f"--split {path}: unknown cases {unknown[:3]}, on both sides {both[:3]}, "
+            f"{len(train)} for training and {len(validation)} for validation; each side needs "
+            "cases of the data folder, each once."
+        )
+    return Split(train, validation)
+
+
+def require_single_names(cases: Sequence[SplitCase]) -> None:
+    """Refuse two cases of one name.
+
+    Raises:
+        ConfigError: names the first of them.
+    """
+    names = [case.name for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"Two images are called {twice[0]!r} but for their suffix; rename one.")
+
+
+def _as_split(cases: Sequence[SplitCase], sides: Mapping[str, str]) -> Split:
+    names = [case.name for case in cases]
+    train = tuple(name for name in names if sides[name] == "train")
+    validation = tuple(name for name in names if sides[name] == "validation")
+    if train and validation:
+        return Split(train, validation)
+    if train:
+        note = (
+            f"{len(train)} case(s) are too few to hold one back: all are trained on, the Dice is "
+            "of the training cases themselves, and training does not stop early."
+        )
+        return Split(train, train, note)
+    raise ConfigError(
+        f"All {len(validation)} cases here are validation cases from earlier on; add new cases."
+    )
+
+
+def _known_side(case: SplitCase, known: Sequence[Mapping[str, str]]) -> str | None:
+    """Where a case was put before; the image's content counts before its name."""
+    for key, value in (("image_sha256", case.image_sha256), ("name", case.name)):
+        for entry in known:
+            if entry[key] == value:
+                return entry["side"]
+    return None
+
+
+def _read(record: Path) -> list[dict[str, str]]:
+    if not record.exists():
+        return []
+    try:
+        entries = json.loads(record.read_text(encoding="utf-8"))["cases"]
+        return [
+            {key: str(entry[key]) for key in ("name", "image_sha256", "side")} for entry in entries
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{record} is damaged ({error}). It says which cases were held back; restore it, since "
+            "a new split would measure on cases that were trained on."
+        ) from error
+
+
+def _write(
+    record: Path,
+    known: Sequence[Mapping[str, str]],
+    cases: Sequence[SplitCase],
+    sides: Mapping[str, str],
+) -> None:
+    """Add what is new; entries are never changed or removed."""
+    listed = {(entry["name"], entry["image_sha256"]) for entry in known}
+    added = [
+        {"name": case.name, "image_sha256": case.image_sha256, "side": sides[case.name]}
+        for case in cases
+        if (case.name, case.image_sha256) not in listed
+    ]
+    if not added:
+        return
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(record) as temporary:
+        temporary.write_text(json.dumps({"cases": [*known, *added]}, indent=2), encoding="utf-8")

@@ -1,0 +1,200 @@
+"""The gradients of one batch, whatever the memory: micro-batches, over all processes."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from cobot.errors import ConfigError
+from cobot.sam.decoder import PromptTokens
+from cobot.sam.embeddings import EmbeddingService, WantedSlice
+from cobot.sam.encoder import encode_image
+from cobot.sam.encoder_plan import choose_plan
+from cobot.sam.segmenter import SliceSegmenter
+from cobot.training.interactive_rounds import RoundLoss, conversation_loss
+from cobot.training.items import TrainingItem
+from cobot.training.loss import dice_ce
+from cobot.training.processes import any_process, summed
+from cobot.training.recipe import Recipe
+from cobot.training.trainee import Trainee, flat_gradients, spread_gradients
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenEmbeddings:
+    """Embeddings of an encoder that does not learn: computed once, rounded to bfloat16.
+
+    Rounded always, so that it makes no difference whether one was kept.
+
+    Attributes:
+        service: keeps them, in memory and on disk, under its limits.
+        encoder: the base.
+    """
+
+    service: EmbeddingService
+    encoder: SliceSegmenter
+
+    def of(self, items: Sequence[TrainingItem]) -> Float[Tensor, "b c h w"]:
+        """One embedding for each item, on the encoder's device."""
+        # One at a time: an embedding's last digits depend on its batch.
+        found = [self.service.get(self.encoder, WantedSlice(item.view)) for item in items]
+        features = torch.cat([one.embedding.features for one in found])
+        return features.bfloat16().float().clone()
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step tells.
+
+    Attributes:
+        loss: mean over the batch, of this process.
+        iou: of the last round's answers.
+        micro_batch: slices at once, after what memory allowed.
+    """
+
+    loss: float
+    iou: float
+    micro_batch: int
+
+
+class Stepper:
+    """Owns nothing but references; `take` changes the trainee's gradients, not its weights."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        trainee: Trainee,
+        recipe: Recipe,
+        frozen: FrozenEmbeddings | None = None,
+        checkpointing: bool = False,
+    ) -> None:
+        self._fabric = fabric
+        self._trainee = trainee
+        self._rounds = recipe.rounds
+        self._minimised = RoundLoss(dice_ce, recipe.score_weight)
+        self._frozen = frozen
+        self._checkpointing = checkpointing
+
+    def take(self, items: Sequence[TrainingItem], micro_batch: int, seed: int) -> StepResult:
+        """Compute the gradients of a batch, summed over micro-batches and meaned over processes.
+
+        When the GPU's memory runs out the micro-batch is halved, and the batch begun again.
+
+        Args:
+            items: this process's part of the batch.
+            micro_batch: slices to compute at once.
+            seed: of what is random in the computation: dropout, corrective clicks.
+
+        Raises:
+            ConfigError: the loss is not a number (case and slice are named), or even one slice
+                does not fit into the memory.
+        """
+        while True:
+            loss, iou, fits = self._gradients(items, micro_batch, seed)
+            self._require_finite(loss, items, seed)
+            if fits:
+                self._share_gradients()
+                return StepResult(loss, iou, micro_batch)
+            micro_batch = _halved(micro_batch)
+
+    def _gradients(
+        self, items: Sequence[TrainingItem], micro_batch: int, seed: int
+    ) -> tuple[float, float, bool]:
+        """Loss and IoU of the batch; whether it fitted into every process's memory."""
+        self._clear()
+        losses, ious, fits = [], [], True
+        try:
+            for start in range(0, len(items), micro_batch):
+                part = items[start : start + micro_batch]
+                torch.manual_seed(int(np.random.default_rng([seed, start]).integers(2**31)))
+                loss, iou = self._loss(part)
+                share = len(part) / len(items)
+                losses.append(float(loss.detach()) * share)
+                ious.append(iou * share)
+                if not np.isfinite(losses[-1]):
+                    break
+                (loss * share).backward()
+        except torch.OutOfMemoryError:
+            fits = False
+        return sum(losses), sum(ious), not any_process(self._fabric, not fits)
+
+    def _loss(self, items: Sequence[TrainingItem]) -> tuple[Float[Tensor, ""], float]:
+        device = self._fabric.device
+        masks = torch.cat([item.masks for item in items]).to(device)
+        counts = torch.tensor([len(item.masks) for item in items])
+        picture = torch.repeat_interleave(torch.arange(len(items)), counts).to(device)
+        prompts = PromptTokens(
+            torch.cat([item.prompts.xy for item in items]).to(device),
+            torch.cat([item.prompts.kind for item in items]).to(device),
+        )
+        with self._fabric.autocast():
+            features = self._embed(items)
+            loss, ious = conversation_loss(
+                self._trainee.sam, features[picture], masks, prompts, self._rounds, self._minimised
+            )
+        return loss, float(ious[-1])
+
+    def _embed(self, items: Sequence[TrainingItem]) -> Float[Tensor, "b c h w"]:
+        if self._frozen is not None:
+            return self._frozen.of(items)
+        device = self._fabric.device
+        pixels = torch.cat([item.view.frame.image(item.view.unit) for item in items]).to(device)
+        kind = device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else pixels.dtype
+        plan = choose_plan(device, dtype, training=True, checkpointing=self._checkpointing)
+        return encode_image(self._trainee.sam.image_encoder, pixels, plan)
+
+    def _clear(self) -> None:
+        for parameter in self._trainee.parameters:
+            parameter.grad = None
+
+    def _share_gradients(self) -> None:
+        """Mean over processes; adapters are small, so one exchange at the end costs little."""
+        if self._fabric.world_size > 1:
+            parameters = self._trainee.parameters
+            total = summed(self._fabric, flat_gradients(parameters))
+            spread_gradients(parameters, total / self._fabric.world_size)
+
+    def _require_finite(self, loss: float, items: Sequence[TrainingItem], seed: int) -> None:
+        if not any_process(self._fabric, not np.isfinite(loss)):
+            return
+        if np.isfinite(loss):
+            raise ConfigError("Training was stopped: another process met a loss that is no number.")
+        raise ConfigError(
+            f"The loss is {loss} on {self._blame(items, seed)}. Look at this image and label for "
+            "damaged values, or lower the learning rate; the last checkpoint is untouched."
+        )
+
+    @torch.no_grad()
+    def _blame(self, items: Sequence[TrainingItem], seed: int) -> str:
+        """The slices that alone have a loss that is no number; all of them if none does."""
+        guilty = []
+        for item in items:
+            torch.manual_seed(seed)
+            if not torch.isfinite(self._loss([item])[0]):
+                guilty.append(item.where)
+        return "; ".join(guilty or [item.where for item in items])
+
+
+def _halved(micro_batch: int) -> int:
+    """The next micro-batch to try, said aloud."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if micro_batch == 1:
+        raise ConfigError(
+            "The GPU's memory does not hold one slice. Use --checkpointing, a smaller --side or "
+            "--base, or end other programs on this GPU."
+        )
+    half = micro_batch // 2
+    logger.warning(
+        "GPU out of memory with %d slices at once: going on with %d; the batch stays as large.",
+        micro_batch,
+        half,
+    )
+    return half

@@ -1,0 +1,214 @@
+"""Train an adapter on corrections: the whole story on one page."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from cobot.adapters.card import AdapterCard
+from cobot.adapters.checkpoint import AdapterFile
+from cobot.adapters.choice import ACTIVE
+from cobot.adapters.store import AdapterStore
+from cobot.atomic import atomic_path
+from cobot.errors import AdapterError
+from cobot.sam.adapted_sam import adapter_sha256
+from cobot.sam.embeddings import EmbeddingService
+from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
+from cobot.sam.weights import LoadedSam, load_sam
+from cobot.training.bench import Bench
+from cobot.training.champion import BASE, Champion, Verdict, decide, published_before
+from cobot.training.items import ItemMaker
+from cobot.training.loop import Trainer, TrainingParts, TrainingProgress
+from cobot.training.provenance import training_card
+from cobot.training.request import TrainingRequest
+from cobot.training.step import FrozenEmbeddings, Stepper
+from cobot.training.trainee import Trainee, build_trainee
+from cobot.training.training_data import TrainingData, prepare_data
+from cobot.training.validate import ValidationScores, Validator
+
+logger = logging.getLogger(__name__)
+
+RESULT_NAME = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """What a training came to.
+
+    Attributes:
+        folder: of the run: checkpoint, curves, figures.
+        verdict: what was active before and its scores, those of the result, whether it was
+            published and why.
+        history: scores after each epoch.
+        note: what is unusual about the split; empty if nothing is.
+    """
+
+    folder: Path
+    verdict: Verdict
+    history: tuple[ValidationScores, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """What one run holds together."""
+
+    request: TrainingRequest
+    fabric: Fabric
+    base: LoadedSam
+    data: TrainingData
+    bench: Bench
+    folder: Path
+    card: AdapterCard
+
+
+def train_adapter(
+    request: TrainingRequest,
+    report: Callable[[TrainingProgress], None],
+    announce: Callable[[str], None] = logger.info,
+) -> TrainingOutcome:
+    """Train, measure, and publish if the result is not worse than what is active.
+
+    The same request on the same data goes on where it was interrupted, and ends as it would have
+    without the interruption (bit for bit on a CPU).
+
+    Args:
+        request: what to do.
+        report: called after every step and measurement, in the first process.
+        announce: told in a sentence what begins, in the first process.
+
+    Raises:
+        CobotError: the data, settings or weights do not fit; the message says the cure.
+    """
+    store = AdapterStore(request.store)
+    request = _named_beginning(request, store)
+    beginning = None if request.begin_with is None else store.read(request.begin_with)
+    run = _prepare_run(request, store, beginning)
+    first = run.fabric.is_global_zero
+    trainee = build_trainee(run.base, request.adapter, request.seed, beginning)
+    if first:
+        for sentence in _sentences(run, trainee):
+            announce(sentence)
+    trainer = Trainer(_parts(run, trainee), report if first else _silent)
+    history = trainer.run()
+    file = trainee.snapshot(run.card)
+    challenger = run.bench.measure(file)
+    verdict = _judge(run, store, file, challenger)
+    return TrainingOutcome(run.folder, verdict, history, run.data.split.note)
+
+
+def _prepare_run(
+    request: TrainingRequest, store: AdapterStore, beginning: AdapterFile | None
+) -> _Run:
+    """Bring up processes, weights and data, and the folder that is this run's and no other's."""
+    fabric = request.hardware.start()
+    base = load_sam(request.base, request.weights)
+    options = SegmenterOptions(request.side_px, precision=request.hardware.precision)
+    plain = SliceSegmenter(base, fabric.device, options)
+    data = prepare_data(request, fabric)
+    hashes = [data.fingerprint, adapter_sha256(beginning) if beginning else ""]
+    fingerprint = request.fingerprint(base.sha256, hashes, fabric.world_size)
+    folder = request.store / "runs" / fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    validator = Validator(data.validation, request.task.labels, fabric)
+    bench = Bench(store, plain, validator, EmbeddingService())
+    card = training_card(request, base, data, fingerprint, plain.side_px)
+    return _Run(request, fabric, base, data, bench, folder, card)
+
+
+def _named_beginning(request: TrainingRequest, store: AdapterStore) -> TrainingRequest:
+    """The request with the version's name in the place of "active"."""
+    if request.begin_with != ACTIVE:
+        return request
+    active = store.active()
+    if active is None:
+        raise AdapterError(
+            f"No adapter is active in {request.store}, so there is none to go on with; leave "
+            "--continue out to start afresh."
+        )
+    return replace(request, begin_with=active)
+
+
+def _parts(run: _Run, trainee: Trainee) -> TrainingParts:
+    request, plain, hardware = run.request, run.bench.plain, run.request.hardware
+    frozen = FrozenEmbeddings(run.bench.kept, plain) if trainee.frozen_encoder else None
+    return TrainingParts(
+        fabric=run.fabric,
+        trainee=trainee,
+        items=ItemMaker(run.data.train, plain, request.recipe, request.seed),
+        recipe=request.recipe,
+        stepper=Stepper(run.fabric, trainee, request.recipe, frozen, hardware.checkpointing),
+        measure=lambda: run.bench.measure(trainee.snapshot(run.card)),
+        stop_early=run.data.split.held_out,
+        folder=run.folder,
+        fingerprint=run.folder.name,
+        loaders=hardware.loaders,
+        micro_batch=hardware.micro_batch,
+    )
+
+
+def _sentences(run: _Run, trainee: Trainee) -> list[str]:
+    """What the user should know before it begins."""
+    split, data = run.data.split, run.data
+    count = sum(one.numel() for one in trainee.parameters)
+    decoder = sum(one.numel() for one in trainee.decoder_parameters)
+    plan = (
+        f"Run {run.folder.name}: {len(split.train)} cases to learn from ({len(data.train)} slices),"
+        f" {len(split.validation)} to measure on; {count - decoder:,} parameters of the adapter"
+        f" and {decoder:,} of the mask decoder learn."
+    )
+    return [plan, split.note] if split.note else [plan]
+
+
+def _judge(
+    run: _Run, store: AdapterStore, file: AdapterFile, challenger: ValidationScores
+) -> Verdict:
+    """Compare with what is active now, and publish once; the first process decides for all."""
+    earlier = published_before(store, run.folder.name)
+    if earlier is not None:
+        return _again(run, store, earlier, challenger)
+    champion = run.bench.champion(store.active() or BASE)
+    verdict = decide(store, file, challenger, champion) if run.fabric.is_global_zero else None
+    verdict = run.fabric.broadcast(verdict)
+    assert isinstance(verdict, Verdict)
+    _write_result(run, verdict)
+    return verdict
+
+
+def _again(run: _Run, store: AdapterStore, version: str, challenger: ValidationScores) -> Verdict:
+    """The verdict of a run that published before; one cut off before activating activates now."""
+    metrics = store.show(version).card.metrics
+    champion = Champion(str(metrics.get("champion")), None)
+    reason = f"This run was finished before, as {version}; nothing was published again."
+    verdict = Verdict(version, champion, challenger, reason)
+    if not (run.folder / RESULT_NAME).exists() and run.fabric.is_global_zero:
+        if metrics.get("champion_dice") is not None:
+            store.activate(version)
+        _write_result(run, verdict)
+    return verdict
+
+
+def _write_result(run: _Run, verdict: Verdict) -> None:
+    """Write the figures beside the checkpoint: the last thing a run does."""
+    if not run.fabric.is_global_zero:
+        return
+    champion = verdict.champion.scores
+    content = {
+        "version": verdict.version,
+        "reason": verdict.reason,
+        "champion": verdict.champion.name,
+        "champion_dice": champion.mean if champion else None,
+        "champion_dice_by_case": champion.dice if champion else None,
+        "dice": verdict.challenger.mean,
+        "dice_by_label": verdict.challenger.by_label,
+        "dice_by_case": verdict.challenger.dice,
+    }
+    with atomic_path(run.folder / RESULT_NAME) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=dict), encoding="utf-8")
+
+
+def _silent(progress: TrainingProgress) -> None:
+    """Only the first process reports."""

@@ -1,0 +1,147 @@
+"""A SAM with the parts of it that learn, beside its untouched base."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+
+from cobot.adapters.attach import attach_adapters
+from cobot.adapters.card import AdapterCard
+from cobot.adapters.checkpoint import (
+    DECODER_PREFIX,
+    AdapterFile,
+    check_base,
+    collect_adapter,
+)
+from cobot.adapters.config import AdapterConfig
+from cobot.adapters.handle import AttachedAdapters, check_tensors
+from cobot.errors import AdapterError, ConfigError
+from cobot.sam.adapted_sam import twin_of
+from cobot.sam.weights import LoadedSam
+from cobot.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trainee:
+    """What learns.
+
+    Attributes:
+        base: its tensors are shared by `sam` but for the mask decoder, and never change.
+        sam: carries the adapter; in training mode.
+        handle: the adapter.
+        config: of the adapter.
+    """
+
+    base: LoadedSam
+    sam: Sam
+    handle: AttachedAdapters
+    config: AdapterConfig
+
+    @property
+    def decoder_parameters(self) -> tuple[nn.Parameter, ...]:
+        """Of the mask decoder, if it learns."""
+        return tuple(self.sam.mask_decoder.parameters()) if self.config.train_decoder else ()
+
+    @property
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        """Everything that learns, in a fixed order."""
+        return (*self.handle.parameters().values(), *self.decoder_parameters)
+
+    @property
+    def frozen_encoder(self) -> bool:
+        """Whether a slice's embedding stays the same all along."""
+        return not self.config.has_branch
+
+    def groups(self, recipe: Recipe) -> list[dict[str, object]]:
+        """The optimiser's groups: the adapter's own weights; S, Λ and W; the mask decoder."""
+        fast = self.handle.orchestration_parameters()
+        slow = [value for name, value in self.handle.parameters().items() if name not in fast]
+        groups: list[dict[str, object]] = [
+            {"params": slow, "lr": recipe.learning_rate},
+            {"params": list(fast.values()), "lr": recipe.orchestration_rate},
+            {"params": list(self.decoder_parameters), "lr": recipe.decoder_rate},
+        ]
+        return [group | {"top": group["lr"]} for group in groups if group["params"]]
+
+    def snapshot(self, card: AdapterCard) -> AdapterFile:
+        """The adapter as it is now, on the CPU."""
+        decoder = self.sam.mask_decoder if self.config.train_decoder else None
+        return collect_adapter(self.handle, card, decoder)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that learns, as an adapter file names it; views."""
+        named = self.handle.tensors()
+        if self.config.train_decoder:
+            for name, tensor in self.sam.mask_decoder.state_dict().items():
+                named[f"{DECODER_PREFIX}{name}"] = tensor
+        return named
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `tensors` gave, or an adapter file's tensors of the same configuration.
+
+        Raises:
+            AdapterError: names or shapes do not fit.
+        """
+        check_tensors(tensors, self.tensors(), what="adapter")
+        with torch.no_grad():
+            for name, own in self.tensors().items():
+                own.copy_(tensors[name])
+
+
+def build_trainee(
+    base: LoadedSam, config: AdapterConfig, seed: int, begin_with: AdapterFile | None = None
+) -> Trainee:
+    """Attach a fresh adapter, or one to go on with, to a twin of the base.
+
+    Args:
+        base: on the device where training runs.
+        config: of the adapter.
+        seed: of the adapter's start.
+        begin_with: an adapter to go on with.
+
+    Raises:
+        ConfigError: the method trains nothing.
+        AdapterError: the adapter to go on with is of another base or configuration.
+    """
+    if config.method == "freeze":
+        raise ConfigError("Method 'freeze' trains nothing; measure it with `cobot evaluate`.")
+    if begin_with is not None:
+        check_base(begin_with.card, base.shape.name, base.sha256)
+        if begin_with.config != config:
+            raise AdapterError(
+                f"The adapter to go on with is {begin_with.config.name} (V "
+                f"{begin_with.config.width}), not {config.name} (V {config.width}): choose its "
+                "method and width, or start afresh."
+            )
+    sam = twin_of(base.sam, own_decoder=True)
+    handle = attach_adapters(sam.image_encoder, config, torch.Generator().manual_seed(seed))
+    sam.prompt_encoder.requires_grad_(False)
+    trainee = Trainee(base, sam.train(), handle, config)
+    if begin_with is not None:
+        trainee.load(begin_with.tensors)
+    return trainee
+
+
+def flat_gradients(parameters: Sequence[nn.Parameter]) -> Float[Tensor, " n"]:
+    """All gradients in one row; zeros where there is none."""
+    return torch.cat(
+        [
+            torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten()
+            for one in parameters
+        ]
+    )
+
+
+def spread_gradients(parameters: Sequence[nn.Parameter], flat: Float[Tensor, " n"]) -> None:
+    """The inverse of `flat_gradients`."""
+    parts = flat.split([one.numel() for one in parameters])
+    for one, part in zip(parameters, parts, strict=True):
+        one.grad = part.reshape(one.shape)
+
+
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors on the CPU, apart from the model's memory."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,67 @@
+"""From a folder of labelled volumes to the two sides of a training."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from lightning_fabric import Fabric
+
+from cobot.training.corrections import find_corrections
+from cobot.training.request import TrainingRequest
+from cobot.training.slice_cache import SliceCache
+from cobot.training.slice_dataset import SliceDataset
+from cobot.training.split import Split, SplitCase, read_manifest, split_cases
+
+SPLIT_NAME = "split.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingData:
+    """What is learnt from, and what is measured on.
+
+    Attributes:
+        split: the sides by case.
+        train: slices to learn from.
+        validation: slices to measure on.
+        fingerprint: of images, labels and sides.
+    """
+
+    split: Split
+    train: SliceDataset
+    validation: SliceDataset
+    fingerprint: str
+
+
+def prepare_data(request: TrainingRequest, fabric: Fabric) -> TrainingData:
+    """Find the cases, split them, and decode what is not decoded yet.
+
+    The first process does the work, the others then find it done.
+
+    Raises:
+        CobotError: no labelled volume, a file that cannot be read, or a split that cannot be.
+    """
+    with fabric.rank_zero_first():
+        return _prepare(request)
+
+
+def _prepare(request: TrainingRequest) -> TrainingData:
+    corrections = {one.case: one for one in find_corrections(request.data)}
+    cache = SliceCache(
+        request.store / "cache", request.task, request.recipe.negative_ratio, request.cache_bytes
+    )
+    sums = {case: cache.checksums(one) for case, one in corrections.items()}
+    cases = [SplitCase(case, image) for case, (image, _) in sums.items()]
+    record = request.store / SPLIT_NAME
+    split = (
+        split_cases(cases, request.validation_fraction, record)
+        if request.split is None
+        else read_manifest(request.split, cases)
+    )
+    groups = request.task.window_groups()
+    train, validation = (
+        SliceDataset(cache, [corrections[case] for case in side], groups)
+        for side in (split.train, split.validation)
+    )
+    sides = [[[case, *sums[case]] for case in side] for side in (split.train, split.validation)]
+    fingerprint = hashlib.sha256(json.dumps(sides).encode()).hexdigest()
+    return TrainingData(split, train, validation, fingerprint)
