@@ -17,7 +17,8 @@ from cobot.sam.embedding_disk import EmbeddingDisk
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.sam.weights import LoadedSam, save_half
-from cobot.server.engine import FileStamp, SliceEngine, Study, sam_loader
+from cobot.server.engine import SliceEngine, sam_loader
+from cobot.server.study import FileStamp, Study
 from cobot.volume import Volume
 
 WAIT_S = 30

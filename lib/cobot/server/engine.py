@@ -24,6 +24,7 @@ from cobot.sam.prefetch import outward
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.sam.weights import default_weights_path, file_sha256, load_sam
 from cobot.server.lru import Lru
+from cobot.server.study import FileStamp, Study
 from cobot.slicing import cut_slice, stack_masks
 from cobot.volume import LabelMap, Volume
 
@@ -33,37 +34,6 @@ K_AXIS = 2
 
 REACH_SLICES = 8
 """To either side of the slice in view: half a minute of ViT-B on two CPU cores."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """What a study's file was when it was read; another stamp means another image.
-
-    Attributes:
-        path: the file, or the folder of a DICOM series.
-        changed_ns: newest change of the file, or of any file in the folder.
-        size_bytes: size of the file, or of all files in the folder.
-    """
-
-    path: Path
-    changed_ns: int
-    size_bytes: int
-
-    @classmethod
-    def of(cls, path: Path) -> "FileStamp":
-        """Stamp a file or folder as it is now; what is missing has size 0."""
-        items = path.iterdir() if path.is_dir() else [path]
-        stats = [item.stat() for item in items if item.is_file()]
-        newest = max((stat.st_mtime_ns for stat in stats), default=0)
-        return cls(path, newest, sum(stat.st_size for stat in stats))
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """A volume that was read, and the stamp of the file it came from."""
-
-    volume: Volume
-    stamp: FileStamp
 
 
 @dataclass(frozen=True, slots=True)
