@@ -1,10 +1,15 @@
 """`cobot evaluate`: honest numbers on your own labelled data."""
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from cobot.sam.segmenter import SliceSegmenter
+    from cobot.training.evaluate_prompts import CaseOptions
 
 app = typer.Typer(help="Measure a model on labelled volumes.", no_args_is_help=True)
 
@@ -24,38 +29,79 @@ def prompts(
     axis: Annotated[str, typer.Option(help="cut across i, j, k; auto: coarsest spacing")] = "auto",
     window: Annotated[str, typer.Option(help="auto, a preset, or lower,upper")] = "auto",
     side: Annotated[int | None, typer.Option(help="input side in px, else the trained")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    adapter: Annotated[
+        Path | None, typer.Option(help="an adapter's folder, or a store with an active one")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     seed: Annotated[int, typer.Option(help="of the box jitter")] = 0,
     limit: Annotated[int | None, typer.Option(help="only the first cases")] = None,
 ) -> None:
-    """Boxes, one click and corrective clicks, per structure and case, beside trivial baselines."""
+    """Boxes, one click and corrective clicks, per structure and case, beside trivial baselines.
+
+    With --adapter the frozen base is measured too, on the same boxes.
+    """
+    from cobot.adapters.choice import open_adapter
+    from cobot.cli.device import choose_device
+    from cobot.sam.adapted import swap_adapter
+    from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
+    from cobot.sam.weights import load_sam
+    from cobot.training.evaluate_prompts import CaseOptions
+
+    options = CaseOptions(_label_names(labels), axis, window)
+    base = SliceSegmenter(
+        load_sam(model, weights), choose_device(device), SegmenterOptions(side_px=side)
+    )
+    measured = {model: base}
+    if adapter is not None:
+        file = open_adapter(adapter)
+        measured = {f"{model} + {file.config.name}": swap_adapter(base, file), **measured}
+    for name, segmenter in measured.items():
+        folder = out if segmenter is not base or adapter is None else out / "frozen_base"
+        _measure(name, segmenter, PromptRun(data, options, seed, limit, folder))
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRun:
+    """What is measured on, and where the figures go."""
+
+    data: Path
+    options: "CaseOptions"
+    seed: int
+    limit: int | None
+    out: Path
+
+
+def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
+    """Every case of the folder; a table on the screen, CSV, JSON and plot in the run's folder."""
     import numpy as np
     from rich.console import Console
     from rich.progress import track
 
     from cobot.datasets.pairs import image_label_pairs
     from cobot.report.prompt_scores import flatten, markdown, summarise, write_scores
-    from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
-    from cobot.sam.weights import load_sam
     from cobot.training.evaluate_prompts import evaluate_case, read_case
 
     console = Console()
-    segmenter = SliceSegmenter(load_sam(model, weights), device, SegmenterOptions(side_px=side))
-    names = _label_names(labels)
+    pairs = image_label_pairs(run.data)[: run.limit]
     results = {}
-    pairs = image_label_pairs(data)[:limit]
-    for image, label in track(pairs, description=f"{model} on {data.name}", console=console):
-        case = read_case(image, label, names, axis, window)
-        results[case.name] = evaluate_case(case, segmenter, np.random.default_rng(seed))
+    for image, label in track(pairs, description=f"{name} on {run.data.name}", console=console):
+        case = read_case(image, label, run.options)
+        results[case.name] = evaluate_case(case, segmenter, np.random.default_rng(run.seed))
     scores = flatten(results)
     setting = {
-        "model": model, "base_sha256": segmenter.base_sha256, "data": data.name, "axis": axis,
-        "window": window, "side_px": str(segmenter.side_px), "seed": str(seed),
-        "date": date.today().isoformat(), "cases": str(len(pairs)),
-    }  # fmt: skip
-    write_scores(scores, setting, out)
+        "model": name,
+        "base_sha256": segmenter.base_sha256,
+        "data": run.data.name,
+        "cases": str(len(pairs)),
+        "axis": run.options.axis,
+        "window": run.options.window,
+        "side_px": str(segmenter.side_px),
+        "seed": str(run.seed),
+        "date": date.today().isoformat(),
+    }
+    write_scores(scores, setting, run.out)
     console.print(markdown(summarise(scores)), soft_wrap=True)
-    console.print(f"per_case.csv, summary.json and summary.png are in {out}")
+    console.print(f"per_case.csv, summary.json and summary.png are in {run.out}", soft_wrap=True)
 
 
 def _label_names(text: str) -> dict[int, str]:

@@ -18,7 +18,7 @@ from cobot.planes import Plane, Slice, plane_across
 from cobot.prompts import Prompts
 from cobot.sam.answer import SliceEmbedding, SliceMask
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.shapes import BoxXyxy, Mask
+from cobot.shapes import BoxXyxy, LabelVoxels, Mask
 from cobot.slicing import cut_slice
 from cobot.training.baseline import disc_at_click, ellipse_in_box
 from cobot.training.clicks import (
@@ -211,17 +211,28 @@ def _dice(answer: Mask, truth: Mask) -> float:
     return 2 * int((answer & truth).sum()) / int(answer.sum() + truth.sum())
 
 
-def read_case(
-    image: Path, label: Path, names: Mapping[int, str], axis: str, window: str
-) -> PromptedCase:
+@dataclass(frozen=True, slots=True)
+class CaseOptions:
+    """How labelled volumes are read.
+
+    Attributes:
+        names: label values to names, others left out; empty takes the file's own.
+        axis: i, j, k, or auto for the coarsest spacing.
+        window: as `window_rule` reads it.
+    """
+
+    names: Mapping[int, str]
+    axis: str = "auto"
+    window: str = "auto"
+
+
+def read_case(image: Path, label: Path, options: CaseOptions) -> PromptedCase:
     """Read a labelled volume and settle how it is cut and shown.
 
     Args:
         image: any image file `read_volume` knows.
         label: integer labels on the image's grid.
-        names: label values to names; empty takes the file's own.
-        axis: i, j, k, or auto for the coarsest spacing.
-        window: as `window_rule` reads it.
+        options: labels, axis and window.
 
     Raises:
         CobotError: a file cannot be read, the grids differ, or the axis is unknown.
@@ -229,13 +240,21 @@ def read_case(
     volume = read_volume(image)
     truth = read_label_map(label)
     truth.require_same_grid(volume)
-    if axis not in ("auto", "i", "j", "k"):
-        raise ConfigError(f"Unknown axis {axis!r}; expected auto, i, j or k.")
-    number = acquired_axis(volume.affine) if axis == "auto" else "ijk".index(axis)
+    if options.axis not in ("auto", "i", "j", "k"):
+        raise ConfigError(f"Unknown axis {options.axis!r}; expected auto, i, j or k.")
+    automatic = options.axis == "auto"
+    number = acquired_axis(volume.affine) if automatic else "ijk".index(options.axis)
     return PromptedCase(
         name=image.name,
         volume=volume,
-        truth=LabelMap(truth.voxels, truth.affine, dict(names) or truth.labels),
+        truth=LabelMap(
+            _only(truth.voxels, options.names), truth.affine, dict(options.names) or truth.labels
+        ),
         plane=plane_across(volume.affine, number),
-        window=window_rule(window, volume).resolve(volume),
+        window=window_rule(options.window, volume).resolve(volume),
     )
+
+
+def _only(voxels: LabelVoxels, names: Mapping[int, str]) -> LabelVoxels:
+    """Voxels of named labels alone; all of them where none is named."""
+    return np.where(np.isin(voxels, list(names)), voxels, 0) if names else voxels
