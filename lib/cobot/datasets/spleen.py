@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from cobot.datasets.description import Dataset, OrganGroup, Terms
 from cobot.datasets.source_cases import Layer, SourceCase, Survey, Truth
@@ -56,9 +55,7 @@ class SpleenLayout:
             DatasetError: there is no dataset.json of this data set, or it is damaged.
         """
         root = _root(source)
-        index = _read_index(root / "dataset.json")
-        pairs = [(entry["image"], entry["label"]) for entry in index["training"]]
-        tests = [(entry, None) for entry in index["test"]]
+        pairs, tests = _read_index(root / "dataset.json")
         missing = []
         if (len(pairs), len(tests)) != (self.training, self.test):
             missing.append(
@@ -67,12 +64,13 @@ class SpleenLayout:
             )
         cases = {}
         for names in pairs + tests:
-            paths = [_inside(root, name) for name in names if name is not None]
+            paths = [_inside(root, name) for name in names]
             lost = [path.relative_to(root).as_posix() for path in paths if not path.is_file()]
             missing += lost
             if not lost:
                 case = paths[0].name.removesuffix(".nii.gz")
-                truth = Truth(SPLEEN.labels, (Layer(paths[1], {1: 1}),)) if names[1] else None
+                layers = tuple(Layer(path, {1: 1}) for path in paths[1:])
+                truth = Truth(SPLEEN.labels, layers) if layers else None
                 cases[case] = SourceCase(case, {case: paths[0]}, truth)
         return Survey(tuple(cases[name] for name in sorted(cases)), tuple(missing))
 
@@ -87,13 +85,17 @@ def _root(source: Path) -> Path:
     )
 
 
-def _read_index(path: Path) -> Any:
+Names = list[tuple[str, ...]]
+"""A case's image, and its label file if it has one."""
+
+
+def _read_index(path: Path) -> tuple[Names, Names]:
+    """What dataset.json names for training and for test."""
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         labels = index["labels"]
-        for entry in index["training"]:
-            str(entry["image"]), str(entry["label"])
-        list(index["test"])
+        pairs = [(_text(entry["image"]), _text(entry["label"])) for entry in index["training"]]
+        tests = [(_text(entry),) for entry in index["test"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
             f"{path} is damaged ({type(error).__name__}: {error}); unpack the archive again."
@@ -103,7 +105,13 @@ def _read_index(path: Path) -> Any:
             f"{path} names the labels {labels}; {SPLEEN.title} has {PUBLISHED_LABELS}. Is it "
             "another task of the Decathlon?"
         )
-    return index
+    return [*pairs], [*tests]
+
+
+def _text(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{name!r} is no file name")
+    return name
 
 
 def _inside(root: Path, name: str) -> Path:
