@@ -51,6 +51,16 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
             )
         return str(super().add_image(image_id, image_filename, image_info))
 
+    def remove_image(self, image_id: str) -> None:
+        """Take an image and its labels out of the studies; what a link points at stays."""
+        image = self._datastore.objects.get(image_id)
+        if image is not None:
+            listed = Path(self._datastore.image_path()) / self._filename(image_id, image.image.ext)
+            # MONAI Label would follow the link and delete the file in the download.
+            if listed.is_symlink():
+                listed.unlink()
+        super().remove_image(image_id)
+
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
