@@ -3,7 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from cobot.sam.cpu_threads import FEW_PROMPTS, decoding_threads, one_thread, settle_thread
+from cobot.sam.cpu_threads import MOST_LANES, one_thread_each, settle_thread, side_by_side
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -15,24 +17,44 @@ def three_threads():
 
 
 def test_one_thread_and_then_as_many_as_before():
-    with one_thread():
-        assert torch.get_num_threads() == 1
+    with one_thread_each(CPU) as lanes:
+        assert (torch.get_num_threads(), lanes) == (1, 3)
     assert torch.get_num_threads() == 3
-    with pytest.raises(KeyError), one_thread():
+    with pytest.raises(KeyError), one_thread_each(CPU):
         raise KeyError
     assert torch.get_num_threads() == 3
+    torch.set_num_threads(MOST_LANES + 1)
+    with one_thread_each(CPU) as lanes:
+        assert lanes == MOST_LANES
 
 
-def test_few_prompts_on_a_cpu_take_one_thread():
-    cpu = torch.device("cpu")
-    for device, prompts, expected in (
-        (cpu, 1, 1),
-        (cpu, FEW_PROMPTS, 1),
-        (cpu, FEW_PROMPTS + 1, 3),
-        (torch.device("cuda"), 1, 3),
-    ):
-        with decoding_threads(device, prompts):
-            assert torch.get_num_threads() == expected
+def test_a_gpu_changes_nothing():
+    with one_thread_each(torch.device("cuda")) as lanes:
+        assert (torch.get_num_threads(), lanes) == (3, 1)
+
+
+def test_pieces_go_side_by_side_by_one_thread_each():
+    meeting = threading.Barrier(3, timeout=10)
+
+    def work(piece):
+        meeting.wait()
+        return piece, torch.get_num_threads(), threading.get_ident()
+
+    with one_thread_each(CPU) as lanes:
+        answers = side_by_side(work, "abc", lanes)
+    assert [answer[:2] for answer in answers] == [("a", 1), ("b", 1), ("c", 1)]
+    assert len({answer[2] for answer in answers}) == 3
+
+
+@pytest.mark.parametrize(("pieces", "lanes"), [("a", 3), ("abc", 1), ("", 3)])
+def test_what_needs_no_other_thread_takes_none(pieces, lanes):
+    here = threading.get_ident()
+    assert side_by_side(lambda _: threading.get_ident(), pieces, lanes) == [here] * len(pieces)
+
+
+def test_a_failing_piece_fails_the_whole():
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda piece: 1 / piece, [1, 0, 2], 2)
 
 
 def test_a_thread_settled_meanwhile_keeps_all_its_threads():
@@ -44,7 +66,7 @@ def test_a_thread_settled_meanwhile_keeps_all_its_threads():
         return torch.get_num_threads()
 
     with ThreadPoolExecutor(1) as pool:
-        with one_thread():
+        with one_thread_each(CPU):
             settled = pool.submit(work)
             assert started.wait(10)
             with pytest.raises(TimeoutError):
@@ -56,7 +78,7 @@ def test_decoders_take_turns():
     inside = []
 
     def work():
-        with one_thread():
+        with one_thread_each(CPU):
             inside.append(1)
             seen = len(inside), torch.get_num_threads()
             inside.pop()

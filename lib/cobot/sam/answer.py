@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cobot.errors import PromptError
 from cobot.prompts import Prompts
+from cobot.sam.cpu_threads import one_thread_each, side_by_side
 from cobot.sam.decoder import (
     BOX_FIRST,
     BOX_LAST,
@@ -22,11 +23,11 @@ from cobot.sam.decoder import (
     embed_prompts,
 )
 from cobot.sam.frame import SamFrame
-from cobot.sam.reduced_decoder import ChosenMasks, Question, decode_chosen
-from cobot.sam.slice_memory import SliceMemories
+from cobot.sam.reduced_decoder import Question, decode_chosen
+from cobot.sam.slice_memory import SliceMemories, SliceMemory
 from cobot.shapes import Mask, PointsXy
 
-PROMPTS_AT_ONCE = 4
+PROMPTS_AT_ONCE = 2
 """On a CPU, where more at once is slower: what is in hand no longer fits the cache."""
 
 PROMPTS_AT_ONCE_CUDA = 64
@@ -87,20 +88,17 @@ def decode_masks(
     """
     for given in prompts:
         _require_usable(given, embedding)
-    answers: dict[int, SliceMask] = {}
-    for indices in _groups(prompts, next(sam.parameters()).is_cuda):
-        chosen = _decode_group(sam, memories, embedding, [prompts[index] for index in indices])
-        pixels = embedding.frame.mask_to_pixels(chosen.logits).cpu().numpy()
-        low_res = chosen.logits.float().cpu().numpy()
-        for row, (index, iou) in enumerate(
-            zip(indices, chosen.predicted_iou.tolist(), strict=True)
-        ):
-            answers[index] = SliceMask(
-                mask=pixels[row] > 0,
-                logits=pixels[row],
-                low_res_logits=low_res[row],
-                predicted_iou=iou,
-            )
+    device = sam.prompt_encoder.no_mask_embed.weight.device
+    groups = _groups(prompts, PROMPTS_AT_ONCE_CUDA if device.type == "cuda" else PROMPTS_AT_ONCE)
+    with one_thread_each(device) as lanes, torch.inference_mode():
+        slice_ = PreparedSlice(sam, embedding, memories.of(embedding.features))
+        work = [[prompts[index] for index in indices] for indices in groups]
+        answered = side_by_side(slice_.answer, work, lanes)
+    answers = {
+        index: answer
+        for indices, some in zip(groups, answered, strict=True)
+        for index, answer in zip(indices, some, strict=True)
+    }
     return [answers[index] for index in range(len(prompts))]
 
 
@@ -129,9 +127,8 @@ def _token_count(prompts: Prompts) -> int:
     return len(prompts.points_xy) + (1 if prompts.box_xyxy is None else 2)
 
 
-def _groups(prompts: Sequence[Prompts], on_cuda: bool) -> list[list[int]]:
+def _groups(prompts: Sequence[Prompts], at_once: int) -> list[list[int]]:
     """Indices of prompts that may share a decoder call; mask prompts go apart from the others."""
-    at_once = PROMPTS_AT_ONCE_CUDA if on_cuda else PROMPTS_AT_ONCE
     kinds: dict[tuple[int, bool], list[int]] = {}
     for index, given in enumerate(prompts):
         kind = (_token_count(given), given.mask_logits is not None)
@@ -143,31 +140,57 @@ def _groups(prompts: Sequence[Prompts], on_cuda: bool) -> list[list[int]]:
     ]
 
 
-def _decode_group(
-    sam: Sam, memories: SliceMemories, embedding: SliceEmbedding, prompts: Sequence[Prompts]
-) -> ChosenMasks:
-    encoder = sam.prompt_encoder
-    weight = encoder.no_mask_embed.weight
-    tokens = [prompt_tokens(given, embedding.frame) for given in prompts]
-    batch = PromptTokens(
-        xy=torch.cat([given.xy for given in tokens]).to(weight.device),
-        kind=torch.cat([given.kind for given in tokens]).to(weight.device),
-    )
-    masks = [
-        torch.from_numpy(given.mask_logits).to(weight)
-        for given in prompts
-        if given.mask_logits is not None
-    ]
-    changed = None
-    if masks:
-        dense = embed_masks(encoder, masks, embedding.features.shape[-1])
-        changed = embedding.features.to(weight) + dense
-    asked = Question(
-        sparse=embed_prompts(encoder, batch, embedding.frame.side_px),
-        ambiguous=tuple(given.is_ambiguous for given in prompts),
-        changed=changed,
-    )
-    return decode_chosen(sam.mask_decoder, memories.of(embedding.features), asked)
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedSlice:
+    """One slice, ready for questions.
+
+    Attributes:
+        sam: the model.
+        embedding: the slice.
+        memory: what its decoder remembers of the slice.
+    """
+
+    sam: Sam
+    embedding: SliceEmbedding
+    memory: SliceMemory
+
+    @torch.inference_mode()
+    def answer(self, prompts: Sequence[Prompts]) -> list[SliceMask]:
+        """Answer prompts of one token count, all with a mask or all without, in one batch."""
+        chosen = decode_chosen(self.sam.mask_decoder, self.memory, self._question(prompts))
+        pixels = self.embedding.frame.mask_to_pixels(chosen.logits).cpu().numpy()
+        low_res = chosen.logits.float().cpu().numpy()
+        return [
+            SliceMask(
+                mask=pixels[row] > 0,
+                logits=pixels[row],
+                low_res_logits=low_res[row],
+                predicted_iou=iou,
+            )
+            for row, iou in enumerate(chosen.predicted_iou.tolist())
+        ]
+
+    def _question(self, prompts: Sequence[Prompts]) -> Question:
+        encoder, features = self.sam.prompt_encoder, self.embedding.features
+        weight = encoder.no_mask_embed.weight
+        tokens = [prompt_tokens(given, self.embedding.frame) for given in prompts]
+        batch = PromptTokens(
+            xy=torch.cat([given.xy for given in tokens]).to(weight.device),
+            kind=torch.cat([given.kind for given in tokens]).to(weight.device),
+        )
+        masks = [
+            torch.from_numpy(given.mask_logits).to(weight)
+            for given in prompts
+            if given.mask_logits is not None
+        ]
+        changed = None
+        if masks:
+            changed = features.to(weight) + embed_masks(encoder, masks, features.shape[-1])
+        return Question(
+            sparse=embed_prompts(encoder, batch, self.embedding.frame.side_px),
+            ambiguous=tuple(given.is_ambiguous for given in prompts),
+            changed=changed,
+        )
 
 
 def _require_usable(prompts: Prompts, embedding: SliceEmbedding) -> None:

@@ -16,7 +16,7 @@ from cobot.prompts import Prompts
 from cobot.sam.adapted_sam import AdaptedSam
 from cobot.sam.answer import SliceEmbedding, SliceMask, decode_masks, prompt_places
 from cobot.sam.body import body_region
-from cobot.sam.cpu_threads import decoding_threads, settle_thread
+from cobot.sam.cpu_threads import settle_thread
 from cobot.sam.encoder_plan import Precision, choose_dtype
 from cobot.sam.frame import SamFrame
 from cobot.sam.grey_patches import GreyPictures
@@ -162,8 +162,7 @@ class SliceSegmenter:
                 happen only off the slice or when it was cropped to the body without knowing the
                 prompt: give prompts to `embed`, or use `segment`.
         """
-        threads = decoding_threads(self.device, len(prompts))
-        with self._decoding, threads, torch.inference_mode():
+        with self._decoding:
             return decode_masks(self._sam, self._memories, embedding, prompts)
 
     def segment(
