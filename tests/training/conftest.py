@@ -63,7 +63,9 @@ def weights(tmp_path_factory) -> Path:
     """A file of random weights for tiny."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file({name: value.contiguous() for name, value in build("tiny").state_dict().items()}, path)
+    save_file(
+        {name: value.contiguous() for name, value in build("tiny").state_dict().items()}, path
+    )
     return path
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from cobot.errors import ConfigError
 
@@ -80,11 +80,35 @@ class Recipe:
         unknown = sorted(set(changes or {}) - known)
         if unknown:
             raise ConfigError(f"Recipe: unknown settings {unknown}; known are {sorted(known)}.")
-        return replace(RECIPES[name], **dict(changes or {}))  # type: ignore[arg-type]
+        chosen = RECIPES[name]
+        typed = {key: _typed(key, value, chosen) for key, value in (changes or {}).items()}
+        return replace(chosen, **typed)
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return asdict(self)
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "optimiser": get_args(Optimiser),
+    "schedule": get_args(Schedule),
+    "prompts": get_args(PromptStyle),
+}
+
+
+def _typed(name: str, value: object, recipe: Recipe) -> Any:
+    """A value from JSON or a command line in the setting's type, or refuse it."""
+    if name in _CHOICES:
+        fits = value in _CHOICES[name]
+        expected = "one of " + ", ".join(_CHOICES[name])
+    else:
+        whole = isinstance(getattr(recipe, name), int)
+        fits = type(value) is int or (type(value) is float and not whole)
+        expected = "a whole number" if whole else "a number"
+        value = value if whole or not fits else float(str(value))
+    if not fits:
+        raise ConfigError(f"Recipe: {name} {value!r} must be {expected}.")
+    return value
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -4,11 +4,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -186,12 +186,9 @@ def _read_index(folder: Path) -> CaseIndex:
     )
 
 
-def _chosen(values: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]) -> ChosenSlice:
-    absent = tuple(
-        AbsentObject(int(one["value"]), tuple(one["box_xyxy"]))  # type: ignore[arg-type, call-overload]
-        for one in values["absent"]
-    )
-    return ChosenSlice(values["index"], tuple(values["present"]), absent)  # type: ignore[arg-type]
+def _chosen(values: Mapping[str, Any]) -> ChosenSlice:
+    absent = [AbsentObject(one["value"], tuple(one["box_xyxy"])) for one in values["absent"]]
+    return ChosenSlice(values["index"], tuple(values["present"]), tuple(absent))
 
 
 def _bytes_of(folder: Path) -> int:

@@ -65,7 +65,8 @@ def split_cases(cases: Sequence[SplitCase], fraction: float, record: Path) -> Sp
         key=lambda case: (case.image_sha256, case.name),
     )
     held = sum(side == "validation" for side in sides.values())
-    wanted = 0 if len(cases) < FEWEST_CASES else max(1, round(fraction * len(cases))) - held
+    share = min(len(cases) - 1, max(1, round(fraction * len(cases))))
+    wanted = 0 if len(cases) < FEWEST_CASES else share - held
     for rank, case in enumerate(fresh):
         sides[case.name] = "validation" if rank < wanted else "train"
     _write(record, known, cases, sides)

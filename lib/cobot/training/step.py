@@ -122,7 +122,7 @@ class Stepper:
                 (loss * share).backward()
         except torch.OutOfMemoryError:
             fits = False
-        return sum(losses), sum(ious), not any_process(self._fabric, not fits)
+        return float(sum(losses)), float(sum(ious)), not any_process(self._fabric, not fits)
 
     def _loss(self, items: Sequence[TrainingItem]) -> tuple[Float[Tensor, ""], float]:
         device = self._fabric.device
