@@ -91,6 +91,23 @@ def test_the_limit_is_kept_and_costs_no_result(tmp_path, corrections):
     assert len(list((tmp_path / "all").iterdir())) == 3
 
 
+def test_labels_of_another_grid_and_windows_that_do_not_fit_name_the_case(tmp_path, corrections):
+    from cobot.errors import GridMismatchError, WindowError
+    from cobot.io import write_label_map
+    from cobot.volume import LabelMap
+
+    write_label_map(
+        LabelMap(np.ones((40, 36, 6), np.uint8), np.eye(4), LABELS), tmp_path / "l.nii.gz"
+    )
+    moved = replace(corrections[0], corrected=tmp_path / "l.nii.gz")
+    with pytest.raises(GridMismatchError, match="Case 'image_0': .* not on the image's grid"):
+        SliceCache(tmp_path / "c", TASK).index(moved)
+    black = tmp_path / "image_black.nii.gz"
+    write_label_map(LabelMap(np.zeros((40, 36, 6), np.uint8), np.diag([3.0, 3, 6, 1]), {}), black)
+    with pytest.raises(WindowError, match="Case 'image_black': The volume has no value above 0"):
+        SliceCache(tmp_path / "c", TASK.shown_in("mr")).index(replace(corrections[0], image=black))
+
+
 def test_another_label_is_another_case(tmp_path, corrections):
     cache = SliceCache(tmp_path / "cache", TASK)
     cache.index(corrections[0])

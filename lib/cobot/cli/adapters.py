@@ -63,6 +63,20 @@ def rollback(store: Store) -> None:
     typer.echo(f"{_open(store).rollback()} is active again.")
 
 
+@app.command()
+def compare(first: Version, second: Version, store: Store) -> None:
+    """Print what two versions differ in, their Dice, and whether that may be compared."""
+    from rich.console import Console
+
+    from cobot.cli.compare import comparison
+
+    opened = _open(store)
+    shown = [opened.show(_resolve(store, version)) for version in (first, second)]
+    table, remark = comparison(shown[0], shown[1])
+    Console().print(table)
+    typer.echo(remark)
+
+
 @app.command("import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="LoRA safetensors with w_a_### and w_b_###.")],

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cobot.cli import adapters, demo, evaluate, fetch, params, prepare, serve
+from cobot.cli import adapters, demo, evaluate, fetch, params, prepare, serve, train
 from cobot.errors import CobotError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("params")(params.params)
 app.command("serve")(serve.serve)
+app.command("train")(train.train)
 app.command("fetch")(fetch.fetch)
 app.command("prepare")(prepare.prepare)
 app.add_typer(adapters.app, name="adapters")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch.utils.tensorboard import SummaryWriter
 
 from cobot.errors import ConfigError
+from cobot.training.curves import Curves
 from cobot.training.item_feed import feed
 from cobot.training.items import ItemMaker
 from cobot.training.recipe import Recipe
@@ -94,6 +94,7 @@ class Trainer:
         self._seconds_before = 0.0
         self._began = time.time()
         self._loss = float("nan")
+        self._curves = Curves(parts.folder if parts.fabric.is_global_zero else None)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -113,20 +114,19 @@ class Trainer:
             last one's if the validation cases were trained on.
         """
         self._resume()
-        with SummaryWriter(
-            str(self._parts.folder / "tensorboard"), purge_step=self._step
-        ) as curves:
-            while not self._finished():
-                epochs_done = self._step // self.steps_per_epoch
-                if len(self._history) < epochs_done:
-                    self._measure(curves)
-                else:
-                    self._train_epoch(epochs_done, curves)
+        self._curves.begin(self._step)
+        while not self._finished():
+            epochs_done = self._step // self.steps_per_epoch
+            if len(self._history) < epochs_done:
+                self._measure()
+            else:
+                self._train_epoch(epochs_done)
+        self._curves.close()
         self._write_stats(done=True)
         self._parts.trainee.load(self._best)
         return self._history
 
-    def _train_epoch(self, epoch: int, curves: SummaryWriter) -> None:
+    def _train_epoch(self, epoch: int) -> None:
         parts, recipe = self._parts, self._parts.recipe
         order = parts.items.dataset.epoch_order(parts.items.seed, epoch, recipe.batch_size)
         rank, world = parts.fabric.global_rank, parts.fabric.world_size
@@ -140,7 +140,7 @@ class Trainer:
             result = parts.stepper.take(items, self._micro_batch, int(seeds.integers(2**31)))
             self._update(items[0].where)
             self._step += 1
-            self._after_step(result, curves)
+            self._after_step(result)
 
     def _update(self, where: str) -> None:
         """One step of the optimiser on the gradients there are."""
@@ -157,24 +157,22 @@ class Trainer:
             group["lr"] = group["top"] * factor
         self._optimiser.step()
 
-    def _after_step(self, result: StepResult, curves: SummaryWriter) -> None:
+    def _after_step(self, result: StepResult) -> None:
         self._micro_batch, self._loss = result.micro_batch, result.loss
-        curves.add_scalar("train/loss", result.loss, self._step)
-        curves.add_scalar("train/iou", result.iou, self._step)
+        self._curves.draw(self._step, {"train/loss": result.loss, "train/iou": result.iou})
         if self._step % self._parts.recipe.save_every == 0:
             self._save()
         self._tell()
 
-    def _measure(self, curves: SummaryWriter) -> None:
+    def _measure(self) -> None:
         """Score the epoch, keep it if it is the best, and write it all down."""
         scores = self._parts.measure()
         best = max((one.mean for one in self._history), default=-1.0)
         self._history = (*self._history, scores)
         if scores.mean > best or not self._parts.stop_early:
             self._best = copies(self._parts.trainee.tensors())
-        curves.add_scalar("validation/dice", scores.mean, self._step)
-        for name, dice in scores.by_label.items():
-            curves.add_scalar(f"validation/{name}", dice, self._step)
+        by_label = {f"validation/{name}": dice for name, dice in scores.by_label.items()}
+        self._curves.draw(self._step, {"validation/dice": scores.mean, **by_label})
         self._save()
         self._tell()
 

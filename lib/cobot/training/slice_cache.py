@@ -14,6 +14,7 @@ import numpy as np
 
 from cobot.atomic import atomic_folder
 from cobot.checksum import file_checksum
+from cobot.errors import GridMismatchError, WindowError
 from cobot.intensity import IntensityWindow
 from cobot.io import read_volume
 from cobot.planes import Plane
@@ -117,7 +118,19 @@ class SliceCache:
     def _decode(
         self, correction: Correction, image_sha256: str
     ) -> tuple[CaseIndex, Volume, LabelVoxels]:
-        """Read a case's files and choose its slices."""
+        """Read a case's files and choose its slices.
+
+        Raises:
+            CobotError: as `index`; the message names the case.
+        """
+        try:
+            return self._read_case(correction, image_sha256)
+        except (GridMismatchError, WindowError) as error:
+            raise type(error)(f"Case {correction.case!r}: {error}") from error
+
+    def _read_case(
+        self, correction: Correction, image_sha256: str
+    ) -> tuple[CaseIndex, Volume, LabelVoxels]:
         volume, task = read_volume(correction.image), self._task
         truth = read_task_labels(correction.corrected, task.labels, volume)
         prediction = None

@@ -25,7 +25,7 @@ from cobot.training.loop import Trainer, TrainingParts, TrainingProgress
 from cobot.training.provenance import training_card
 from cobot.training.request import TrainingRequest
 from cobot.training.step import FrozenEmbeddings, Stepper
-from cobot.training.trainee import Trainee, build_trainee
+from cobot.training.trainee import Trainee, build_trainee, require_trainable
 from cobot.training.training_data import TrainingData, prepare_data
 from cobot.training.validate import ValidationScores, Validator
 
@@ -83,6 +83,7 @@ def train_adapter(
     Raises:
         CobotError: the data, settings or weights do not fit; the message says the cure.
     """
+    require_trainable(request.adapter)
     store = AdapterStore(request.store)
     request = _named_beginning(request, store)
     beginning = None if request.begin_with is None else store.read(request.begin_with)

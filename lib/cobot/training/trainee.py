@@ -106,8 +106,7 @@ def build_trainee(
         ConfigError: the method trains nothing.
         AdapterError: the adapter to go on with is of another base or configuration.
     """
-    if config.method == "freeze":
-        raise ConfigError("Method 'freeze' trains nothing; measure it with `cobot evaluate`.")
+    require_trainable(config)
     if begin_with is not None:
         check_base(begin_with.card, base.shape.name, base.sha256)
         if begin_with.config != config:
@@ -123,6 +122,16 @@ def build_trainee(
     if begin_with is not None:
         trainee.load(begin_with.tensors)
     return trainee
+
+
+def require_trainable(config: AdapterConfig) -> None:
+    """Refuse a method that trains nothing.
+
+    Raises:
+        ConfigError: it is "freeze".
+    """
+    if config.method == "freeze":
+        raise ConfigError("Method 'freeze' trains nothing; measure it with `cobot evaluate`.")
 
 
 def flat_gradients(parameters: Sequence[nn.Parameter]) -> Float[Tensor, " n"]:

@@ -1,0 +1,212 @@
+"""`cobot train`: adapters from corrections, on data of one's own."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cobot.adapters.config import AdapterConfig
+    from cobot.training.champion import Verdict
+    from cobot.training.recipe import Recipe
+    from cobot.training.request import TrainingRequest
+    from cobot.training.task import TrainingTask
+
+OWN_NAME = "own"
+"""Of a data set that is described by its labels alone."""
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="image_*/label_* pairs, or a MONAI Label datastore")],
+    dataset: Annotated[
+        str, typer.Option(help="abdomen, spleen, head_neck, FILE.toml, or 1=liver,4=spleen")
+    ],
+    store: Annotated[Path, typer.Option(help="adapter versions; runs and cache lie there too")],
+    base: Annotated[str, typer.Option(help="tiny, vit_b, vit_l or vit_h")] = "tiny",
+    weights: Annotated[Path | None, typer.Option(help="another file of that base")] = None,
+    method: Annotated[
+        str, typer.Option(help="lightweight, lora or adaptformer, the last two also with +cobot")
+    ] = "adaptformer+cobot",
+    recipe: Annotated[str, typer.Option(help="default or paper")] = "default",
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="a setting of recipe or adapter: epochs=5, width=8, relation=fixed"
+        ),
+    ] = None,
+    window: Annotated[str, typer.Option(help="for all: auto, a preset or lower,upper")] = "",
+    plane: Annotated[str, typer.Option(help="axial, coronal, sagittal, acquired, i, j, k")] = "",
+    side: Annotated[int | None, typer.Option(help="input side in px, else the base's")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help='JSON: {"train": [...], "validation": [...]}')
+    ] = None,
+    validation: Annotated[float, typer.Option(help="fraction of the cases to hold back")] = 0.2,
+    continue_from: Annotated[
+        str | None, typer.Option("--continue", help="go on with a version, or with the active")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    devices: Annotated[int, typer.Option(help="processes on this host, one a GPU")] = 1,
+    nodes: Annotated[int, typer.Option(help="hosts; start each with torchrun")] = 1,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on CUDA")
+    ] = "auto",
+    micro_batch: Annotated[int, typer.Option(help="slices at once; 0: the whole batch")] = 0,
+    checkpointing: Annotated[bool, typer.Option(help="far less memory, a third slower")] = False,
+    loaders: Annotated[int, typer.Option(help="threads that prepare slices ahead")] = 0,
+    cache_gib: Annotated[float, typer.Option(help="of decoded slices on disk")] = 20.0,
+) -> None:
+    """Train an adapter; publish it if it is not worse than the active one on held-back cases.
+
+    The same command goes on where it was interrupted.
+    """
+    from cobot.training.hardware import Hardware
+    from cobot.training.request import TrainingRequest
+
+    adapter, settings = configurations(method, recipe, read_changes(change or []))
+    _run(
+        TrainingRequest(
+            data=data,
+            task=find_task(dataset, window, plane),
+            store=store,
+            adapter=adapter,
+            recipe=settings,
+            base=base,
+            weights=weights,
+            seed=seed,
+            side_px=side,
+            split=split,
+            validation_fraction=validation,
+            begin_with=continue_from,
+            hardware=Hardware(
+                device, devices, nodes, precision, loaders, checkpointing, micro_batch
+            ),
+            cache_bytes=int(cache_gib * 2**30),
+        )
+    )
+
+
+def find_task(text: str, window: str = "", plane: str = "") -> "TrainingTask":
+    """The task a user names.
+
+    Args:
+        text: a data set's name, a TOML file, or labels such as `1=liver,4=spleen`.
+        window: for all structures, if not empty: auto, a preset or `lower,upper`.
+        plane: how to cut, if not empty.
+
+    Raises:
+        CobotError: there is no such data set, file, window or plane.
+    """
+    from dataclasses import replace
+
+    from cobot.datasets.catalogue import dataset as catalogued
+    from cobot.training.task import TrainingTask, parse_labels
+
+    if "=" in text:
+        task = TrainingTask(OWN_NAME, parse_labels(text))
+    else:
+        task = TrainingTask.of(catalogued(text))
+    task = task.shown_in(window) if window else task
+    return replace(task, cut=plane) if plane else task
+
+
+def read_changes(texts: Sequence[str]) -> dict[str, object]:
+    """Read settings as a user writes them.
+
+    >>> read_changes(["epochs=5", "relation=fixed", "coefficients=false"])
+    {'epochs': 5, 'relation': 'fixed', 'coefficients': False}
+
+    Raises:
+        ConfigError: one is not NAME=VALUE.
+    """
+    from cobot.errors import ConfigError
+
+    changes: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set {text!r} cannot be read; write for example --set epochs=5.")
+        try:
+            changes[name] = json.loads(value)
+        except ValueError:
+            changes[name] = value
+    return changes
+
+
+def configurations(
+    method: str, recipe: str, changes: Mapping[str, object]
+) -> tuple["AdapterConfig", "Recipe"]:
+    """A method and a recipe, each with the changes that are its own.
+
+    Raises:
+        ConfigError: a name or a setting is unknown, or a value does not fit.
+    """
+    from dataclasses import fields
+
+    from cobot.adapters.config import AdapterConfig
+    from cobot.training.recipe import Recipe
+
+    of_adapter = {field.name for field in fields(AdapterConfig)} - {"method"}
+    adapter = {name: value for name, value in changes.items() if name in of_adapter}
+    rest = {name: value for name, value in changes.items() if name not in of_adapter}
+    return AdapterConfig.named(method, **adapter), Recipe.named(recipe, rest)
+
+
+def _run(request: "TrainingRequest") -> None:
+    """Train with a bar, and print the figures."""
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from cobot.training.loop import TrainingProgress
+    from cobot.training.train import train_adapter
+
+    # Of several processes only the first one speaks.
+    console = Console(quiet=bool(getattr(rank_zero_only, "rank", 0)))
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("loss {task.fields[loss]} · Dice {task.fields[dice]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("train", total=None, epoch="0", rate="", loss="-", dice="-")
+
+        def show(now: TrainingProgress) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(
+                task, total=now.steps, completed=now.step, epoch=f"{now.epoch}/{now.epochs}",
+                rate=f"{speed:.2f} steps/s" if speed else "", loss=f"{now.loss:.3f}",
+                dice=f"{now.best_dice:.4f}" if now.epoch else "-",
+            )  # fmt: skip
+
+        outcome = train_adapter(request, show, lambda text: console.print(text, soft_wrap=True))
+    console.print(_table(outcome.verdict))
+    console.print(outcome.verdict.reason, soft_wrap=True)
+    console.print(f"Curves and figures: {outcome.folder}", soft_wrap=True)
+
+
+def _table(verdict: "Verdict") -> "Table":
+    """3D Dice of each structure, before and after."""
+    from rich.table import Table
+
+    table = Table(title="3D Dice on the validation cases, a box on each slice")
+    table.add_column("structure")
+    for column in (verdict.champion.name, verdict.version or "new"):
+        table.add_column(column, justify="right")
+    before = verdict.champion.scores
+    for name, dice in verdict.challenger.by_label.items():
+        table.add_row(name, f"{before.by_label[name]:.4f}" if before else "-", f"{dice:.4f}")
+    mean = f"{before.mean:.4f}" if before else "-"
+    table.add_row("mean over cases", mean, f"{verdict.challenger.mean:.4f}")
+    return table
