@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,9 +87,9 @@ def ask(
 
 
 @contextmanager
-def server(studies: Path) -> Iterator[str]:
-    """Run `cobot serve` until the block ends; its address."""
-    command = [sys.executable, "-m", "cobot.cli.main", "serve", "--studies", str(studies)]
+def server(studies: Path, options: Sequence[str] = ()) -> Iterator[str]:
+    """Run `cobot serve`, with more of its options if given, until the block ends; its address."""
+    command = [sys.executable, "-m", "cobot.cli.main", "serve", "--studies", str(studies), *options]
     process = subprocess.Popen(
         [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

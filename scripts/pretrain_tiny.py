@@ -26,7 +26,13 @@ from cobot.training.slice_bank import (
 )
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-DEFAULT_STAGES = ("128:4000:8:1e-3:1", "128:2500:8:6e-4:3", "192:800:8:3e-4:3")
+DEFAULT_STAGES = (
+    "128:4000:8:1e-3:1:tokens",
+    "128:750/2200:8:7e-4:4:tokens",
+    "128:1200:8:8e-4:3:drawn",
+    "192:350:8:4e-4:4:drawn",
+)
+"""The stages that made the shipped file; the second was cut short when drawing was found."""
 
 
 def main() -> None:
@@ -65,15 +71,28 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
-        "--stages", nargs="+", default=DEFAULT_STAGES, help="side_px:steps:batch:learning_rate:rounds"
+        "--stages",
+        nargs="+",
+        default=DEFAULT_STAGES,
+        help="side_px:steps[/planned]:batch:learning_rate:rounds:tokens|drawn:organs",
     )
     return parser.parse_args()
 
 
 def read_stage(text: str) -> Stage:
-    """Read `side_px:steps:batch:learning_rate:rounds`."""
-    side, steps, batch, rate, rounds = text.split(":")
-    return Stage(int(side), int(steps), int(batch), float(rate), int(rounds))
+    """Read `side_px:steps[/planned]:batch:learning_rate:rounds:tokens|drawn:organs`."""
+    side, steps, batch, rate, rounds, prompts, organs = text.split(":")
+    made, _, planned = steps.partition("/")
+    return Stage(
+        side_px=int(side),
+        steps=int(made),
+        batch_size=int(batch),
+        learning_rate=float(rate),
+        rounds=int(rounds),
+        draws_prompts=prompts == "drawn",
+        planned_steps=int(planned or 0),
+        organ_probability=float(organs),
+    )
 
 
 def read_or_build_bank(options: argparse.Namespace) -> SliceBank:

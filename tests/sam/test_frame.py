@@ -51,9 +51,8 @@ def test_places_known_by_hand():
     np.testing.assert_allclose(
         frame.points(np.array([[20.0, 10.0], [44.0, 59.0]])), [[1.5, 1.5], [97.5, 197.5]]
     )
-    np.testing.assert_allclose(
-        frame.box(np.array([20.0, 10.0, 44.0, 59.0])), [1.5, 1.5, 97.5, 197.5]
-    )
+    # A box holds its first and last pixel whole: all 4 x 4 of each.
+    np.testing.assert_allclose(frame.box(np.array([20.0, 10.0, 44.0, 59.0])), [0, 0, 99, 199])
 
 
 @given(frames(), arrays(np.float64, (5, 2), elements=st.floats(-100, 100)))

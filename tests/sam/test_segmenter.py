@@ -126,7 +126,7 @@ def test_tokens_are_in_segment_anythings_order():
 
 
 def test_shows_tiny_the_body_and_others_the_whole_slice(loaded_small):
-    tiny = replace(loaded_small, shape=replace(loaded_small.shape, name="tiny"))
+    tiny = replace(loaded_small, shape=replace(loaded_small.shape, crops_to_body=True))
     assert SliceSegmenter(tiny).embed([picture()], WINDOW)[0].frame.region == Region(10, 73, 0, 100)
     assert SliceSegmenter(loaded_small).embed([picture()], WINDOW)[0].frame.region == Region(
         0, 80, 0, 100

@@ -8,7 +8,11 @@ import pytest
 import torch
 from cobot.errors import ConfigError
 from cobot.sam.build import build
-from cobot.training.interactive_rounds import conversation_loss, first_prompts
+from cobot.training.interactive_rounds import (
+    Conversation,
+    conversation_loss,
+    first_prompts,
+)
 from cobot.training.pretrain import PretrainConfig, Pretrainer, Progress, Stage
 from cobot.training.slice_bank import RawPicture, SliceBank, build_bank
 
@@ -106,7 +110,9 @@ def test_the_loss_reaches_every_trained_part():
     masks[:, 8:20, 10:30] = True
     prompts = first_prompts(masks, 0.5, np.random.default_rng(3))
     embeddings = torch.randn(2, 128, 4, 4, requires_grad=True)
-    loss, ious = conversation_loss(sam, embeddings, torch.from_numpy(masks), prompts, 2)
+    loss, ious = conversation_loss(
+        sam, embeddings, torch.from_numpy(masks), prompts, Conversation(2, True)
+    )
     loss.backward()
     assert ious.shape == (2,)
     assert embeddings.grad is not None

@@ -23,6 +23,7 @@ from cobot.sam.decoder import (
     embed_prompts,
 )
 from cobot.sam.frame import SamFrame
+from cobot.sam.prompt_map import draw_prompts
 from cobot.sam.reduced_decoder import Question, decode_chosen
 from cobot.sam.slice_memory import SliceMemories, SliceMemory
 from cobot.shapes import Mask, PointsXy
@@ -66,8 +67,23 @@ class SliceMask:
     predicted_iou: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AskedModel:
+    """The part of a SAM that answers prompts.
+
+    Attributes:
+        sam: the model; its weights' device is used.
+        memories: of the same model; slices that are asked about are added to them.
+        draws_prompts: it was trained with prompts drawn as a mask prompt (`cobot.sam.prompt_map`).
+    """
+
+    sam: Sam
+    memories: SliceMemories
+    draws_prompts: bool = False
+
+
 def decode_masks(
-    sam: Sam, memories: SliceMemories, embedding: SliceEmbedding, prompts: Sequence[Prompts]
+    model: AskedModel, embedding: SliceEmbedding, prompts: Sequence[Prompts]
 ) -> list[SliceMask]:
     """Answer every prompt on one slice, in their order.
 
@@ -77,8 +93,7 @@ def decode_masks(
     decoder call, so an answer does not depend on what else is asked.
 
     Args:
-        sam: the model; its weights' device is used.
-        memories: of the same model; the slice is added to them.
+        model: what is asked.
         embedding: the slice, from the same model.
         prompts: one for each object.
 
@@ -88,10 +103,10 @@ def decode_masks(
     """
     for given in prompts:
         _require_usable(given, embedding)
-    device = sam.prompt_encoder.no_mask_embed.weight.device
+    device = model.sam.prompt_encoder.no_mask_embed.weight.device
     groups = _groups(prompts, PROMPTS_AT_ONCE_CUDA if device.type == "cuda" else PROMPTS_AT_ONCE)
     with one_thread_each(device) as lanes, torch.inference_mode():
-        slice_ = PreparedSlice(sam, embedding, memories.of(embedding.features))
+        slice_ = PreparedSlice(model, embedding, model.memories.of(embedding.features))
         work = [[prompts[index] for index in indices] for indices in groups]
         answered = side_by_side(slice_.answer, work, lanes)
     answers = {
@@ -112,12 +127,13 @@ def prompt_places(prompts: Prompts) -> PointsXy:
 def prompt_tokens(prompts: Prompts, frame: SamFrame) -> PromptTokens:
     """Prompts in SAM's tokens and order: points, then the box, or "not a point" without one."""
     kinds = [POSITIVE if positive else NEGATIVE for positive in prompts.positive]
-    xy = frame.points(prompt_places(prompts))
     if prompts.box_xyxy is None:
         kinds.append(NOT_A_POINT)
-        xy = np.concatenate([xy, np.zeros((1, 2))])
+        rest = np.zeros((1, 2))
     else:
         kinds += [BOX_FIRST, BOX_LAST]
+        rest = frame.box(prompts.box_xyxy).reshape(2, 2)
+    xy = np.concatenate([frame.points(prompts.points_xy), rest])
     return PromptTokens(
         xy=torch.from_numpy(xy.astype(np.float32))[None], kind=torch.tensor(kinds)[None]
     )
@@ -145,19 +161,19 @@ class PreparedSlice:
     """One slice, ready for questions.
 
     Attributes:
-        sam: the model.
+        model: what is asked.
         embedding: the slice.
         memory: what its decoder remembers of the slice.
     """
 
-    sam: Sam
+    model: AskedModel
     embedding: SliceEmbedding
     memory: SliceMemory
 
     @torch.inference_mode()
     def answer(self, prompts: Sequence[Prompts]) -> list[SliceMask]:
         """Answer prompts of one token count, all with a mask or all without, in one batch."""
-        chosen = decode_chosen(self.sam.mask_decoder, self.memory, self._question(prompts))
+        chosen = decode_chosen(self.model.sam.mask_decoder, self.memory, self._question(prompts))
         pixels = self.embedding.frame.mask_to_pixels(chosen.logits).cpu().numpy()
         low_res = chosen.logits.float().cpu().numpy()
         return [
@@ -171,7 +187,7 @@ class PreparedSlice:
         ]
 
     def _question(self, prompts: Sequence[Prompts]) -> Question:
-        encoder, features = self.sam.prompt_encoder, self.embedding.features
+        encoder, features = self.model.sam.prompt_encoder, self.embedding.features
         weight = encoder.no_mask_embed.weight
         tokens = [prompt_tokens(given, self.embedding.frame) for given in prompts]
         batch = PromptTokens(
@@ -183,6 +199,9 @@ class PreparedSlice:
             for given in prompts
             if given.mask_logits is not None
         ]
+        if not masks and self.model.draws_prompts:
+            side = 4 * features.shape[-1]
+            masks = list(draw_prompts(batch, self.embedding.frame.side_px, side).to(weight))
         changed = None
         if masks:
             changed = features.to(weight) + embed_masks(encoder, masks, features.shape[-1])

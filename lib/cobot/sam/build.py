@@ -31,6 +31,8 @@ class EncoderShape:
         window_size: side of an attention window, in tokens.
         prompt_dim: width of prompts, decoder and image embedding.
         decoder_mlp_dim: hidden width of the decoder's MLPs.
+        crops_to_body: it was trained on pictures cropped to the body.
+        draws_prompts: it was trained with prompts drawn as a mask prompt too.
     """
 
     name: str
@@ -43,6 +45,8 @@ class EncoderShape:
     window_size: int = 14
     prompt_dim: int = 256
     decoder_mlp_dim: int = 2048
+    crops_to_body: bool = False
+    draws_prompts: bool = False
 
     @property
     def grid(self) -> int:
@@ -67,6 +71,8 @@ ENCODERS: Mapping[str, EncoderShape] = {
             window_size=8,
             prompt_dim=128,
             decoder_mlp_dim=512,
+            crops_to_body=True,
+            draws_prompts=True,
         ),
     )
 }

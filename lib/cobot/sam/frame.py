@@ -133,8 +133,13 @@ class SamFrame:
         return (xy + 0.5) / self.scale_xy - 0.5 + self._origin_xy
 
     def box(self, xyxy: BoxXyxy) -> BoxXyxy:
-        """A box on the slice to the same box in the frame."""
-        return self.points(xyxy.reshape(2, 2)).reshape(4)
+        """A box on the slice to the same box in the frame.
+
+        Both hold their first and last pixel, and those have a width: a box around one pixel that
+        is shown three times as large holds three pixels.
+        """
+        first, last = self.points(xyxy.reshape(2, 2) + [[-0.5], [0.5]])
+        return np.concatenate([first + 0.5, last - 0.5])
 
     def mask_to_pixels(
         self, logits: Float[Tensor, "*prompts h w"]

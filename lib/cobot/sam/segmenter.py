@@ -14,7 +14,13 @@ from cobot.intensity import IntensityWindow
 from cobot.planes import Slice
 from cobot.prompts import Prompts
 from cobot.sam.adapted_sam import AdaptedSam
-from cobot.sam.answer import SliceEmbedding, SliceMask, decode_masks, prompt_places
+from cobot.sam.answer import (
+    AskedModel,
+    SliceEmbedding,
+    SliceMask,
+    decode_masks,
+    prompt_places,
+)
 from cobot.sam.body import body_region
 from cobot.sam.cpu_threads import settle_thread
 from cobot.sam.encoder_plan import Precision, choose_dtype
@@ -90,13 +96,12 @@ class SliceSegmenter:
         self.adapter_hash = adapted.adapter_sha256 if adapted else options.adapter_hash
         trained_px = (adapted and adapted.side_px) or loaded.shape.image_size_px
         self.side_px = options.side_px or trained_px
-        trained_on_bodies = loaded.shape.name == "tiny"
         wanted = options.crop_to_body
-        self.crop_to_body = trained_on_bodies if wanted is None else wanted
+        self.crop_to_body = loaded.shape.crops_to_body if wanted is None else wanted
         self._sam = (adapted.sam if adapted else loaded.sam).to(self.device).eval()
         self._dtype = choose_dtype(options.precision, self.device)
         self._encoder = prepare_encoder(self._sam.image_encoder, self.side_px, self._dtype)
-        self._memories = SliceMemories(self._sam)
+        self._asked = AskedModel(self._sam, SliceMemories(self._sam), loaded.shape.draws_prompts)
         self._encoding, self._decoding = threading.Lock(), threading.Lock()
 
     @property
@@ -163,7 +168,7 @@ class SliceSegmenter:
                 prompt: give prompts to `embed`, or use `segment`.
         """
         with self._decoding:
-            return decode_masks(self._sam, self._memories, embedding, prompts)
+            return decode_masks(self._asked, embedding, prompts)
 
     def segment(
         self, slice_: Slice, window: IntensityWindow, prompts: Sequence[Prompts]

@@ -29,6 +29,7 @@ from cobot.sam.decoder import (
     embed_prompts,
     grid_positions,
 )
+from cobot.sam.prompt_map import draw_prompts
 from cobot.training.clicks import jittered_box
 
 FOCAL_WEIGHT = 20.0
@@ -63,6 +64,21 @@ def focal_dice(
 SAM_LOSS = RoundLoss(focal_dice)
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """How an annotator and the model talk about an object.
+
+    Attributes:
+        rounds: how many answers.
+        draws_prompts: the first prompt is also drawn as a mask prompt (`cobot.sam.prompt_map`).
+        minimised: the loss of a round.
+    """
+
+    rounds: int
+    draws_prompts: bool = False
+    minimised: RoundLoss = SAM_LOSS
+
+
 def first_prompts(
     masks: Bool[np.ndarray, "n side side2"], box_probability: float, rng: np.random.Generator
 ) -> PromptTokens:
@@ -84,8 +100,7 @@ def conversation_loss(
     embeddings: Float[Tensor, "n c h w"],
     masks: Bool[Tensor, "n side side2"],
     prompts: PromptTokens,
-    rounds: int,
-    minimised: RoundLoss = SAM_LOSS,
+    held: Conversation,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " round"]]:
     """Loss of all rounds, and the mean IoU of the answer of each round.
 
@@ -94,16 +109,17 @@ def conversation_loss(
         embeddings: image embedding of each object's picture.
         masks: truth on the frame.
         prompts: first prompts.
-        rounds: how many answers to train.
-        minimised: the loss of a round.
+        held: how many answers are trained, and how.
     """
     side, grid = masks.shape[-1], embeddings.shape[-1]
     positions = grid_positions(sam.prompt_encoder, grid)
     target = F.adaptive_avg_pool2d(masks.float()[:, None], 4 * grid)[:, 0]
     shown: list[Tensor | None] = [None] * len(masks)
+    if held.draws_prompts:
+        shown = list(draw_prompts(prompts, side, 4 * grid))
     losses: list[Tensor] = []
     ious: list[Tensor] = []
-    for index in range(rounds):
+    for index in range(held.rounds):
         given = DecoderInput(
             features=embeddings,
             positions=positions,
@@ -112,7 +128,7 @@ def conversation_loss(
         )
         answer = decode(sam.mask_decoder, given)
         ambiguous = (prompts.kind == NOT_A_POINT).any(1) & (index == 0)
-        loss, logits, iou = _round_loss(answer, target, ambiguous, minimised)
+        loss, logits, iou = _round_loss(answer, target, ambiguous, held.minimised)
         losses, ious = [*losses, loss], [*ious, iou]
         shown = list(logits.detach())
         prompts = with_click(prompts, *_error_clicks(logits.detach(), target, side))

@@ -20,7 +20,11 @@ from cobot.sam.decoder import PromptTokens
 from cobot.sam.encoder import encode_image
 from cobot.sam.frame import SAM_MEAN, SAM_STD
 from cobot.training.augment import TrainingPicture, training_picture
-from cobot.training.interactive_rounds import conversation_loss, first_prompts
+from cobot.training.interactive_rounds import (
+    Conversation,
+    conversation_loss,
+    first_prompts,
+)
 from cobot.training.slice_bank import SliceBank
 
 SMALLEST_OBJECT_PX = 16
@@ -40,6 +44,14 @@ class Stage:
     batch_size: int
     learning_rate: float = 1e-3
     rounds: int = 3
+    draws_prompts: bool = True
+    planned_steps: int = 0
+    organ_probability: float = 0.5
+
+    @property
+    def schedule_steps(self) -> int:
+        """Length of the half cosine; longer than the stage where the stage was cut short."""
+        return self.planned_steps or self.steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,6 @@ class PretrainConfig:
     seed: int = 0
     objects: int = 4
     box_probability: float = 0.6
-    organ_probability: float = 0.5
     weight_decay: float = 0.05
     warmup_steps: int = 300
     average_decay: float = 0.999
@@ -72,10 +83,10 @@ class PretrainConfig:
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, then a half cosine to 2 % of the stage's top rate."""
         stage, step = self.stage_at(step)
-        warmup = min(self.warmup_steps, stage.steps // 10 + 1)
+        warmup = min(self.warmup_steps, stage.schedule_steps // 10 + 1)
         if step < warmup:
             return stage.learning_rate * (step + 1) / warmup
-        done = (step - warmup) / max(1, stage.steps - warmup)
+        done = (step - warmup) / max(1, stage.schedule_steps - warmup)
         return stage.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
     def without_stages(self) -> str:
@@ -143,7 +154,7 @@ class Pretrainer:
                 embeddings[batch.picture.to(device)],
                 batch.masks.to(device),
                 PromptTokens(prompts.xy.to(device), prompts.kind.to(device)),
-                stage.rounds,
+                Conversation(stage.rounds, stage.draws_prompts),
             )
         self._update(loss)
         return float(loss.detach()), tuple(ious.tolist())
@@ -219,7 +230,7 @@ def draw_batch(
     picture: list[int] = []
     while len(frames) < stage.batch_size:
         drawn = training_picture(bank, int(rng.integers(len(bank))), stage.side_px, rng)
-        objects = draw_objects(drawn, config, rng)
+        objects = draw_objects(drawn, (config.objects, stage.organ_probability), rng)
         if objects:
             picture += [len(frames)] * len(objects)
             masks += objects
@@ -238,9 +249,16 @@ def _normalised(drawn: TrainingPicture) -> Float[Tensor, "3 side side"]:
 
 
 def draw_objects(
-    drawn: TrainingPicture, config: PretrainConfig, rng: np.random.Generator
+    drawn: TrainingPicture, wanted: tuple[int, float], rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Masks of up to `config.objects` objects: organs where there are any, then regions."""
+    """Masks of objects on a picture.
+
+    Args:
+        drawn: the picture.
+        wanted: at most how many, and how often an organ where there is one; else any region.
+        rng: source of randomness.
+    """
+    count, organ_probability = wanted
     found = {
         layer: [
             value
@@ -251,8 +269,8 @@ def draw_objects(
     }
     found = {layer: values for layer, values in found.items() if values}
     masks = []
-    for _ in range(config.objects if found else 0):
-        organ = ORGAN_LAYER in found and rng.random() < config.organ_probability
+    for _ in range(count if found else 0):
+        organ = ORGAN_LAYER in found and rng.random() < organ_probability
         layer = ORGAN_LAYER if organ else int(rng.choice(list(found)))
         value = rng.choice(found[layer])
         masks.append(drawn.layers[layer] == value)

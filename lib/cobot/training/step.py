@@ -16,7 +16,7 @@ from cobot.sam.embeddings import EmbeddingService, WantedSlice
 from cobot.sam.encoder import encode_image
 from cobot.sam.encoder_plan import choose_plan
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.training.interactive_rounds import RoundLoss, conversation_loss
+from cobot.training.interactive_rounds import Conversation, RoundLoss, conversation_loss
 from cobot.training.items import TrainingItem
 from cobot.training.loss import dice_ce
 from cobot.training.processes import any_process, summed
@@ -76,8 +76,11 @@ class Stepper:
     ) -> None:
         self._fabric = fabric
         self._trainee = trainee
-        self._rounds = recipe.rounds
-        self._minimised = RoundLoss(dice_ce, recipe.score_weight)
+        self._held = Conversation(
+            recipe.rounds,
+            trainee.base.shape.draws_prompts,
+            RoundLoss(dice_ce, recipe.score_weight),
+        )
         self._frozen = frozen
         self._checkpointing = checkpointing
 
@@ -136,7 +139,7 @@ class Stepper:
         with self._fabric.autocast():
             features = self._embed(items)
             loss, ious = conversation_loss(
-                self._trainee.sam, features[picture], masks, prompts, self._rounds, self._minimised
+                self._trainee.sam, features[picture], masks, prompts, self._held
             )
         return loss, float(ious[-1])
 

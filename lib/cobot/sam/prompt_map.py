@@ -1,0 +1,60 @@
+"""Prompts drawn as a mask prompt: for an encoder that was pretrained with them drawn.
+
+SAM tells its decoder where a box lies by two tokens alone, and learns from a billion masks to read
+them. A small network with little to learn from reads a drawing much sooner: the ellipse that fills
+the box, or a spot at the clicks, in SAM's own mask prompt. It stays SAM's architecture.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cobot.sam.decoder import BOX_FIRST, BOX_LAST, POSITIVE, PromptTokens
+
+PEAK_LOGIT = 6.0
+SPOT_RADIUS = 1 / 16
+"""Of a click's spot, as a fraction of the side: the logits are 0 there."""
+
+
+def draw_prompts(tokens: PromptTokens, side_px: int, cells: int) -> Float[Tensor, "b cells cells"]:
+    """Draw each prompt as mask logits: 6 in the middle, 0 on the outline, down to -6 outside.
+
+    Args:
+        tokens: a batch of prompts in frame pixels; a box hides the clicks that come with it.
+        side_px: side of the frame.
+        cells: side of the drawing, SAM's low resolution.
+    """
+    has_box = (tokens.kind == BOX_FIRST).any(dim=1)[:, None, None]
+    falloff = torch.where(
+        has_box, _box_radius(tokens, side_px, cells), _click_radius(tokens, side_px, cells)
+    )
+    return (PEAK_LOGIT * (1 - falloff)).clamp(-PEAK_LOGIT, PEAK_LOGIT)
+
+
+def _box_radius(tokens: PromptTokens, side_px: int, cells: int) -> Float[Tensor, "b cells cells"]:
+    """Squared distance from the box's middle, 1 on the ellipse that touches its sides."""
+    first, last = (_place(tokens, kind) for kind in (BOX_FIRST, BOX_LAST))
+    middle, half = (first + last) / 2, (last - first) / 2 + 0.5
+    offset = (_cell_centres(tokens, side_px, cells) - middle[:, None, None]) / half[:, None, None]
+    return offset.square().sum(-1)
+
+
+def _click_radius(tokens: PromptTokens, side_px: int, cells: int) -> Float[Tensor, "b cells cells"]:
+    """Squared distance from the nearest positive click, 1 at the spot's radius."""
+    offset = _cell_centres(tokens, side_px, cells)[:, :, :, None] - tokens.xy[:, None, None]
+    squared = (offset / (SPOT_RADIUS * side_px)).square().sum(-1)
+    is_positive = (tokens.kind == POSITIVE)[:, None, None]
+    return torch.where(is_positive, squared, torch.inf).amin(-1)
+
+
+def _place(tokens: PromptTokens, kind: int) -> Float[Tensor, "b 2"]:
+    return (tokens.xy * (tokens.kind == kind)[..., None]).sum(1)
+
+
+def _cell_centres(
+    tokens: PromptTokens, side_px: int, cells: int
+) -> Float[Tensor, "b cells cells 2"]:
+    """X and y of each cell in frame pixels, once for each prompt."""
+    axis = (torch.arange(cells, device=tokens.xy.device) + 0.5) * (side_px / cells) - 0.5
+    rows, cols = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([cols, rows], -1).expand(len(tokens.xy), -1, -1, -1)
