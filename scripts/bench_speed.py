@@ -1,0 +1,142 @@
+"""Speed and memory against segment_anything in one process, and whether the goals are reached.
+
+    python scripts/bench_speed.py --data DATA_DIR --json speed.json --markdown speed.md
+    python scripts/bench_speed.py --encoder vit_b --side 1024 --items encoder,click,prompts16
+
+Without --encoder the whole plan of scripts/bench_goals.py. Rows for a GPU are measured where one is
+and listed otherwise. Weights are random, but for the masks in bf16, which need `tiny`'s trained
+ones and --data, a folder of image_X.nii.gz and label_X.nii.gz. Ends with 1 if an answer differs
+from segment_anything's by more than rounding; a goal that is missed is only said.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from bench_bf16_masks import bf16_agreement
+from bench_goals import PLAN, Task
+from bench_report import Line, Report, to_markdown
+from bench_tasks import run_task
+from cobot.sam.weights import default_weights_path, load_sam
+from rich.console import Console
+
+EXACT = 1e-5
+"""Largest relative error of an fp32 form."""
+
+BF16_DICE = 0.995
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Something that must be so, whatever the speed.
+
+    Attributes:
+        name: what is asked.
+        passed: None where it could not be looked at.
+        detail: what was found, or why nothing was.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+def main(
+    encoder: Annotated[str, typer.Option(help="one encoder instead of the whole plan")] = "",
+    side: Annotated[int, typer.Option(help="px; with --encoder")] = 1024,
+    items: Annotated[str, typer.Option(help="commas between; empty takes all")] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or empty for both")] = "",
+    rounds: int = 5,
+    data: Annotated[Path | None, typer.Option(exists=True, file_okay=False)] = None,
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    markdown: Annotated[Path | None, typer.Option()] = None,
+) -> None:
+    """Measure, print, write; end with 1 if an answer was wrong."""
+    console = Console(width=180)
+    lines: list[Line] = []
+    for task in chosen_tasks(encoder, side, items, device):
+        console.print(f"[dim]{task.title} ...[/dim]")
+        lines += run_task(task, rounds)
+    report = Report(tuple(lines), tuple(map(asdict, gates(lines, data))), machine())
+    text = to_markdown(report)
+    console.print(text, markup=False)
+    if json_file:
+        json_file.write_text(json.dumps(asdict(report), indent=2), encoding="utf-8")
+    if markdown:
+        markdown.write_text(text, encoding="utf-8")
+    raise typer.Exit(int(any(gate["passed"] is False for gate in report.gates)))
+
+
+def chosen_tasks(encoder: str, side: int, items: str, device: str) -> list[Task]:
+    """Of the plan, or for one encoder and side; goals are the plan's where it has that very task.
+
+    Raises:
+        typer.BadParameter: no such item.
+    """
+    known = dict.fromkeys(task.item for task in PLAN)
+    wanted = items.split(",") if items else list(known)
+    if unknown := [item for item in wanted if item not in known]:
+        raise typer.BadParameter(f"no such item: {unknown}; expected some of {', '.join(known)}")
+    found = [
+        task
+        for task in PLAN
+        if task.item in wanted
+        and device in ("", task.device)
+        and encoder in ("", task.encoder)
+        and (not encoder or task.side_px == side)
+    ]
+    planned = {(task.item, task.device) for task in found}
+    place = device or "cpu"
+    added = (
+        [] if not encoder or not items else [one for one in wanted if (one, place) not in planned]
+    )
+    return found + [Task(item, encoder, side, place) for item in added]
+
+
+def gates(lines: list[Line], data: Path | None) -> list[Gate]:
+    """What the rows say of exactness, and the masks of bf16."""
+    return [*exactness(lines), bf16_gate(data)]
+
+
+def exactness(lines: list[Line]) -> list[Gate]:
+    """Errors of fp32 forms; masks of decoders."""
+    found = [
+        Gate(
+            f"{line.row.item}: error ≤ {EXACT:g}",
+            line.row.rel_err <= EXACT,
+            f"{line.row.rel_err:.1e}",
+        )
+        for line in lines
+        if line.row is not None and line.exact
+    ]
+    return found + [
+        Gate(f"{line.title}: masks equal", line.differing == 0, f"{line.differing} pixels differ")
+        for line in lines
+        if line.differing is not None
+    ]
+
+
+def bf16_gate(data: Path | None) -> Gate:
+    """Masks of `tiny` in bf16 on real slices."""
+    name = f"masks in bf16, tiny: mean Dice ≥ {BF16_DICE}"
+    if data is None:
+        return Gate(name, None, "no --data")
+    if not default_weights_path("tiny").is_file():
+        return Gate(name, None, "tiny's weights are not there")
+    found = bf16_agreement(load_sam("tiny"), data)
+    detail = f"{found.mean:.4f} over {found.prompts} prompts, 5th percentile {found.p5:.4f}"
+    return Gate(name, found.mean >= BF16_DICE and found.prompts >= 50, detail)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    threads = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"torch {torch.__version__}, {threads}, {gpu}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
