@@ -59,7 +59,8 @@ def stack_masks(
         GridMismatchError: a mask does not have the shape of its slice, or a value has no name.
     """
     dtype = np.uint8 if max(labels, default=0) <= 255 else np.uint16
-    voxels = np.zeros(like.shape, dtype)
+    # i runs fastest, as in files: the other way round, writing takes ten times as long.
+    voxels = np.zeros(like.shape, dtype, order="F")
     for index, mask in masks.items():
         target = cut_slice(like, plane, index)
         if mask.shape != target.pixels.shape:
