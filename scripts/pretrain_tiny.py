@@ -8,13 +8,15 @@ running average as half-precision safetensors beside a JSON of how it was made.
 
 import argparse
 import json
+from dataclasses import replace
 from datetime import date
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
-from cobot.sam.build import build
+from cobot.sam.build import build_sam, encoder_shape
+from cobot.sam.position_tables import at_another_side
 from cobot.sam.weights import save_half
 from cobot.training.pretrain import PretrainConfig, Pretrainer, Stage
 from cobot.training.pretrain import Progress as StepProgress
@@ -26,13 +28,18 @@ from cobot.training.slice_bank import (
 )
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+TABLES_AT_PX = 256
+"""Position tables are learned at this side, interpolated in training, and cut at the end."""
+
 DEFAULT_STAGES = (
-    "128:4000:8:1e-3:1:tokens",
-    "128:750/2200:8:7e-4:4:tokens",
-    "128:1200:8:8e-4:3:drawn",
-    "192:350:8:4e-4:4:drawn",
+    "128:4000:8:1e-3:1:tokens:0.5",
+    "128:750/2200:8:7e-4:4:tokens:0.5",
+    "128:250/1200:8:8e-4:3:drawn:0.5",
+    "128:1500:8:8e-4:2:drawn:0.8",
+    "192:600:8:6e-4:3:drawn:0.8",
 )
-"""The stages that made the shipped file; the second was cut short when drawing was found."""
+"""The stages that made the shipped file; the second was cut short when drawing was found,
+the third for more organs."""
 
 
 def main() -> None:
@@ -42,8 +49,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     bank = read_or_build_bank(options)
     print(f"bank: {len(bank)} pictures, SHA-256 {bank.sha256()}")
+    shape = encoder_shape("tiny")
+    learned = replace(shape, image_size_px=TABLES_AT_PX)
     config = PretrainConfig(tuple(map(read_stage, options.stages)), seed=options.seed)
-    pretrainer = Pretrainer(build("tiny").to(options.device), config, bank, options.out)
+    pretrainer = Pretrainer(build_sam(learned).to(options.device), config, bank, options.out)
     if pretrainer.resume():
         print(f"going on from step {pretrainer.step}")
     train(pretrainer, config)
@@ -55,7 +64,7 @@ def main() -> None:
             "bank_pictures": str(len(bank)),
             "date": date.today().isoformat(),
         }
-        save_half(pretrainer.average, options.export, made_by)
+        save_half(at_another_side(pretrainer.average.cpu(), shape), options.export, made_by)
         print(f"wrote {options.export}\n{json.dumps(made_by, indent=2)}")
 
 

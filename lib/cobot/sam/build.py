@@ -66,7 +66,7 @@ ENCODERS: Mapping[str, EncoderShape] = {
             depth=8,
             num_heads=4,
             global_attn_indexes=(2, 5, 7),
-            image_size_px=256,
+            image_size_px=192,
             patch_size_px=8,
             window_size=8,
             prompt_dim=128,
@@ -98,7 +98,11 @@ def build(name: str) -> Sam:
     Raises:
         ConfigError: no encoder has that name.
     """
-    shape = encoder_shape(name)
+    return build_sam(encoder_shape(name))
+
+
+def build_sam(shape: EncoderShape) -> Sam:
+    """A SAM of any shape with fresh (random) weights, on the CPU, in evaluation mode."""
     sam = Sam(
         image_encoder=build_image_encoder(shape),
         prompt_encoder=_build_prompt_encoder(shape),
