@@ -21,9 +21,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from cobot.datasets.phantom import abdomen_phantom
-from cobot.sam.build import build
-from cobot.sam.weights import default_weights_path
-from safetensors.torch import save_file
 
 # The client leaves the files it sends open.
 pytestmark = [
@@ -32,7 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-TRAINED = default_weights_path("tiny").is_file()
 STARTUP_S = 180
 LABEL_INFO = [{"name": "spleen", "idx": 2}, {"name": "liver", "idx": 3}]
 
@@ -109,15 +105,7 @@ def study(tmp_path_factory) -> Study:
 @pytest.fixture(scope="module")
 def server(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
-    conf = ["--labels", "spleen,liver"]
-    if not TRAINED:
-        weights = folder / "tiny.safetensors"
-        save_file(
-            {name: value.contiguous() for name, value in build("tiny").state_dict().items()},
-            weights,
-        )
-        conf += ["--weights", str(weights)]
-    running = start(study.file.parent, folder, conf)
+    running = start(study.file.parent, folder, ["--labels", "spleen,liver"])
     yield running
     if running.process.poll() is None:
         running.process.kill()
@@ -148,18 +136,20 @@ def voxels(file: str) -> np.ndarray:
     return np.asanyarray(nib.load(file).dataobj)
 
 
-def check_support(mask: np.ndarray, study: Study) -> np.ndarray:
-    """On the grid, uint8, 0 or 1, nothing off the slice; return the slice."""
+def check_support(mask: np.ndarray, study: Study, least_dice: float = 0.3) -> np.ndarray:
+    """On the grid, uint8, 0 or 1, the clicked voxel in, nothing off the slice; return the slice.
+
+    A lone click may mean a part or the whole of the organ, so little is asked of its Dice.
+    """
     k = study.click[2]
     assert mask.shape == study.shape
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) <= {0, 1}
     assert not np.delete(mask, k, axis=2).any()
-    if TRAINED:
-        assert mask[tuple(study.click)] == 1
-        truth = study.spleen[:, :, k]
-        overlap = 2 * (truth & (mask[:, :, k] > 0)).sum() / (truth.sum() + mask[:, :, k].sum())
-        assert overlap > 0.5
+    assert mask[tuple(study.click)] == 1
+    truth = study.spleen[:, :, k]
+    overlap = 2 * (truth & (mask[:, :, k] > 0)).sum() / (truth.sum() + mask[:, :, k].sum())
+    assert overlap > least_dice
     return mask[:, :, k]
 
 
@@ -219,12 +209,13 @@ def test_roi_corners_may_be_flipped(client, study):
     i, j, k = (sorted(study.roi[start : start + 2]) for start in (0, 2, 4))
     upright, _ = ask(client, study, roi=[*i, *j, *k])
     assert told["notes"] == []
-    assert (check_support(voxels(flipped), study) == voxels(upright)[:, :, study.click[2]]).all()
+    found = check_support(voxels(flipped), study, 0.7)
+    assert (found == voxels(upright)[:, :, study.click[2]]).all()
 
 
 def test_click_and_roi_together_and_a_negative_click(client, study):
     file, told = ask(client, study, foreground=[study.click], roi=study.roi)
-    together = check_support(voxels(file), study)
+    together = check_support(voxels(file), study, 0.7)
     assert told["notes"] == []
     away = [study.roi[1], study.roi[3], study.click[2]]
     file, _ = ask(client, study, foreground=[study.click], background=[away], roi=study.roi)

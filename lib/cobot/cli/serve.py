@@ -5,9 +5,6 @@ from typing import Annotated
 
 import typer
 
-from cobot.server.launcher import ServeOptions, default_app
-from cobot.server.launcher import serve as run_server
-
 
 def serve(
     studies: Annotated[
@@ -33,6 +30,9 @@ def serve(
     ] = "",
 ) -> None:
     """Serve a folder of studies to 3D Slicer through MONAI Label, until Ctrl-C."""
+    from cobot.server.launcher import ServeOptions, default_app
+    from cobot.server.launcher import serve as run_server
+
     conf = {"model": model, "device": device, "window": window}
     if weights is not None:
         conf["weights"] = str(weights.resolve())
