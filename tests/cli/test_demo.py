@@ -9,7 +9,6 @@ import torch
 from cobot.cli import demo_case
 from cobot.cli.boxes import parse_boxes
 from cobot.cli.demo_table import compare, dice_table
-from cobot.cli.device import choose_device
 from cobot.cli.main import app, main
 from cobot.datasets.phantom import abdomen_phantom
 from cobot.errors import ConfigError, PromptError
@@ -18,6 +17,7 @@ from cobot.io.image_writer import write_volume
 from cobot.planes import plane_across
 from cobot.prompts import VolumePrompts
 from cobot.sam.build import build
+from cobot.sam.device import choose_device
 from cobot.training.boxes import organ_box
 from cobot.volume import LabelMap, Volume
 from safetensors.torch import save_file
@@ -142,5 +142,5 @@ def test_devices_are_read_or_refused():
     assert choose_device("auto").type in ("cpu", "cuda")
     with pytest.raises(ConfigError, match="expected auto, cpu, cuda"):
         choose_device("meta")
-    with pytest.raises(ConfigError, match="not on this machine"):
+    with pytest.raises(ConfigError, match="no device cuda:99"):
         choose_device("cuda:99")

@@ -9,11 +9,11 @@ from rich.table import Table
 
 from cobot.cli.demo_case import DemoCase
 from cobot.cli.demo_table import compare, dice_table, volume_table
-from cobot.cli.device import choose_device
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io import write_label_map
 from cobot.pipeline import segment_volume
 from cobot.report.overlay import Overlay, write_overlay
+from cobot.sam.device import choose_device
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.sam.weights import load_sam
 from cobot.training.boxes import slice_boxes

@@ -41,8 +41,8 @@ def prompts(
     With --adapter the frozen base is measured too, on the same boxes.
     """
     from cobot.adapters.choice import open_adapter
-    from cobot.cli.device import choose_device
     from cobot.sam.adapted import swap_adapter
+    from cobot.sam.device import choose_device
     from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
     from cobot.sam.weights import load_sam
     from cobot.training.evaluate_prompts import CaseOptions

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from cobot.adapters.checkpoint import AdapterFile, check_base
-from cobot.errors import ConfigError, PromptError, WeightsError
+from cobot.errors import PromptError, WeightsError
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io.images import read_volume
 from cobot.planes import Slice, plane_across
@@ -19,6 +18,7 @@ from cobot.prompts import ObjectPrompts
 from cobot.sam.adapted import adapted_segmenter, swap_adapter
 from cobot.sam.answer import SliceMask
 from cobot.sam.build import encoder_shape
+from cobot.sam.device import choose_device
 from cobot.sam.embeddings import EmbeddingService, WantedSlice
 from cobot.sam.prefetch import outward
 from cobot.sam.segmenter import SliceSegmenter
@@ -218,7 +218,7 @@ def sam_loader(
         WeightsError: there is no file of weights.
         AdapterError: the adapter was made for another base.
     """
-    shape, place = encoder_shape(model), _device(device)
+    shape, place = encoder_shape(model), choose_device(device)
     file = weights or default_weights_path(shape.name)
     if not file.is_file():
         raise WeightsError(
@@ -229,17 +229,3 @@ def sam_loader(
         return lambda: SliceSegmenter(load_sam(model, weights), place)
     check_base(adapter.card, shape.name, file_sha256(file))
     return lambda: adapted_segmenter(load_sam(model, weights), adapter, place)
-
-
-def _device(text: str) -> torch.device:
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(automatic if text in ("", "auto") else text)
-    except RuntimeError:
-        raise ConfigError(f"Unknown device {text!r}; expected auto, cpu, cuda or cuda:N.") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"There is no device {text}: PyTorch sees {torch.cuda.device_count()} GPU(s); choose "
-            "auto or cpu."
-        )
-    return device
