@@ -82,7 +82,7 @@ def test_ones_own_image_and_box_give_a_mask_on_its_grid(weights, small_phantom, 
         (["--image", "IMAGE", "--box", "liver=1,2,3"], "cannot be read; expected LABEL="),
         (["--image", "IMAGE", "--box", "liver=1,2,3,4,5,99"], "outside the image"),
         (["--box", "liver=1,2,3,4,5,6"], "--box goes with --image"),
-        (["--device", "abacus"], "'abacus' is unknown"),
+        (["--device", "abacus"], "Unknown device 'abacus'"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(
