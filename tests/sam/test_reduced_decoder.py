@@ -119,7 +119,7 @@ def test_leaves_most_of_the_work_out(sam, features):
         stock(sam, features, boxes=corners.reshape(1, 4))
     with FlopCounterMode(display=False) as reduced:
         decode_chosen(sam.mask_decoder, memory, Question(sparse, (False,)))
-    share = {256: 0.43, 128: 0.61}[sam.mask_decoder.transformer_dim]
+    share = {256: 0.43, 128: 0.62}[sam.mask_decoder.transformer_dim]
     assert reduced.get_total_flops() < share * all_of_it.get_total_flops()
 
 
