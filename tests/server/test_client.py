@@ -352,6 +352,14 @@ def test_every_endpoint_slicer_reads_answers(server):
     assert http(f"{server.address}/auth/", "GET")[0] == 404
 
 
+def test_a_client_that_shares_the_temporary_folder_keeps_its_answers(server, client, study):
+    neighbour = type(client)(server.address)
+    file, _ = ask(neighbour, study, foreground=[study.click])
+    time.sleep(1)  # MONAI Label deletes its own copy after it was sent
+    check_support(voxels(file), study)
+    Path(file).unlink()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_stops_it_quietly(server):
     server.process.send_signal(signal.SIGINT)

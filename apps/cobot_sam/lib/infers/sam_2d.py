@@ -42,6 +42,9 @@ class Sam2D(InferTask):
         self._engine = engine
         self._model = model
         self._window = window
+        # A folder of its own: a client on this machine may save answers under the same name in
+        # the shared temporary folder, where MONAI Label's clean-up would take them away.
+        self._answers = tempfile.TemporaryDirectory(prefix="cobot-sam-")
 
     def is_valid(self) -> bool:
         """Always: weights that are missing are said at the first click, with the cure."""
@@ -60,7 +63,7 @@ class Sam2D(InferTask):
                 study, question.slice_k, question.prompts, clicks.window or self._window
             )
             written = time.perf_counter()
-            file = _write(answer, clicks, image)
+            file = _write(answer, clicks, image, Path(self._answers.name))
             viewer = str(request.get("client_id", ""))
             self._engine.embed_ahead(study, question.slice_k, answer.window, viewer)
         end = time.perf_counter()
@@ -85,10 +88,9 @@ class Sam2D(InferTask):
         }
 
 
-def _write(answer: SliceAnswer, clicks: ClickRequest, image: Path) -> Path:
-    """Write the label map beside the server's other temporary files; MONAI Label deletes it."""
-    name = f"cobot-{secrets.token_hex(8)}{clicks.result_extension}"
-    file = Path(tempfile.gettempdir()) / name
+def _write(answer: SliceAnswer, clicks: ClickRequest, image: Path, folder: Path) -> Path:
+    """Write the label map; MONAI Label deletes it once it is sent."""
+    file = folder / f"cobot-{secrets.token_hex(8)}{clicks.result_extension}"
     write_label_map(answer.label_map, file, like=image)
     return file
 
