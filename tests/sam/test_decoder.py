@@ -12,7 +12,6 @@ from cobot.sam.decoder import (
     embed_masks,
     embed_prompts,
     grid_positions,
-    pad_tokens,
 )
 
 POINTS = PromptTokens(
@@ -97,12 +96,6 @@ def test_every_prompt_may_have_its_own_picture(small_sam, features):
         for picture, mask in zip((features, other), masks, strict=True)
     ]
     torch.testing.assert_close(together, torch.cat(apart), rtol=1e-4, atol=1e-5)
-
-
-def test_padding_is_not_a_point():
-    padded = pad_tokens([POINTS, BOX])
-    assert padded.kind.tolist() == [[1, 0, -1], [2, 3, -1]]
-    torch.testing.assert_close(padded.xy[1, :2], BOX.xy[0])
 
 
 def test_a_place_means_nothing_for_what_is_not_a_point(small_sam):

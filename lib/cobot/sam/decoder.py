@@ -29,30 +29,6 @@ class PromptTokens:
     kind: Integer[Tensor, "b n"]
 
 
-def pad_tokens(prompts: Sequence[PromptTokens]) -> PromptTokens:
-    """One batch of prompts of different lengths, the shorter ones filled with "not a point".
-
-    The filling is SAM's own device, but its decoder attends to it, so an answer then depends a
-    little on its batch; for answers that must not, batch prompts of equal length only.
-    """
-    longest = max(prompt.kind.shape[1] for prompt in prompts)
-    gaps = [longest - prompt.kind.shape[1] for prompt in prompts]
-    return PromptTokens(
-        xy=torch.cat(
-            [
-                torch.nn.functional.pad(prompt.xy, (0, 0, 0, gap))
-                for prompt, gap in zip(prompts, gaps, strict=True)
-            ]
-        ),
-        kind=torch.cat(
-            [
-                torch.nn.functional.pad(prompt.kind, (0, gap), value=NOT_A_POINT)
-                for prompt, gap in zip(prompts, gaps, strict=True)
-            ]
-        ),
-    )
-
-
 def embed_prompts(
     encoder: PromptEncoder, tokens: PromptTokens, side_px: int
 ) -> Float[Tensor, "b n c"]:
