@@ -79,3 +79,36 @@ def test_labels_of_another_task_are_refused(labelled):
     path, volume = labelled
     with pytest.raises(ConfigError, match=r"holds 7 \(liver\), 9 \(rib\), but none .* 3=heart"):
         read_task_labels(path, {3: "heart"}, volume)
+
+
+def test_submitted_names_count_before_those_of_the_file(labelled):
+    path, volume = labelled
+    found = read_task_labels(path, {1: "left kidney", 2: "rib"}, volume, {9: "Left_Kidney"})
+    assert (found[1] == 1).all()
+    assert not found[0].any()
+    nothing = read_task_labels(path, {1: "heart"}, volume, {7: "liver", 9: "rib"})
+    assert not nothing.any()
+
+
+def test_a_prediction_may_lack_the_structures_that_are_learnt(labelled):
+    path, volume = labelled
+    assert not read_task_labels(path, {3: "heart"}, volume, may_lack=True).any()
+
+
+def record_of(folder, text):
+    touch(folder / "a.nii.gz")
+    touch(folder / "labels/final/a.nii.gz")
+    (folder / "datastore_v2.json").write_text(text)
+    return folder
+
+
+def test_a_submitted_label_comes_with_its_names(tmp_path):
+    info = {"label_names": {"spleen": 2, "liver": 1, "odd": "x"}}
+    record = {"objects": {"a": {"labels": {"final": {"info": info}}}}}
+    (found,) = find_corrections(record_of(tmp_path, json.dumps(record)))
+    assert found.names == ((1, "liver"), (2, "spleen"))
+
+
+def test_a_damaged_record_is_refused_since_values_alone_could_mean_anything(tmp_path):
+    with pytest.raises(ConfigError, match=r"datastore_v2.json is damaged.*restore it"):
+        find_corrections(record_of(tmp_path, '{"objects": '))

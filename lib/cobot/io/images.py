@@ -42,6 +42,18 @@ def read_volume(path: Path) -> Volume:
     return _read(path)[0]
 
 
+def read_grid(path: Path) -> Volume:
+    """The grid alone, from headers, as a volume without contents: `read_volume` at no cost.
+
+    Raises:
+        ImageReadError: as for `read_volume`.
+    """
+    kind = _kind(path)
+    if kind == "nifti":
+        return nifti_grid(path)
+    return itk_grid(path) if kind == "itk" else dicom_grid(path)
+
+
 def read_label_map(path: Path, labels: Mapping[int, str] | None = None) -> LabelMap:
     """Read a label map and its names.
 
@@ -92,7 +104,7 @@ def write_label_map(label_map: LabelMap, path: Path, like: Path | None = None) -
         )
     check_names(label_map.labels, path)
     if like is not None:
-        label_map.require_same_grid(_grid_of(like))
+        label_map.require_same_grid(read_grid(like))
     compact = replace(label_map, voxels=_compact(label_map.voxels, path))
     if _has_suffix(path, NIFTI_SUFFIXES):
         write_nifti(compact, path, like if like and _has_suffix(like, NIFTI_SUFFIXES) else None)
@@ -113,14 +125,6 @@ def _read(path: Path) -> tuple[Volume, dict[int, str]]:
         raise ImageReadError(
             f"{error.filename or path} may not be read by this user; change its permissions."
         ) from error
-
-
-def _grid_of(path: Path) -> Volume:
-    """The grid alone, from headers: as `_read`, without the cost of the voxels."""
-    kind = _kind(path)
-    if kind == "nifti":
-        return nifti_grid(path)
-    return itk_grid(path) if kind == "itk" else dicom_grid(path)
 
 
 def _kind(path: Path) -> Literal["nifti", "itk", "dicom"]:

@@ -25,6 +25,8 @@ class Correction:
         prediction: the label map the clinician began with, if it was kept.
         adapter_version: the version that made the prediction, if known.
         time: when the correction was made, in UTC, if known.
+        names: value and name of each structure in `corrected`, if they were submitted with it;
+            empty leaves it to the file and the task.
     """
 
     image: Path
@@ -32,6 +34,7 @@ class Correction:
     prediction: Path | None = None
     adapter_version: str | None = None
     time: datetime | None = None
+    names: tuple[tuple[int, str], ...] = ()
 
     @property
     def case(self) -> str:
@@ -85,6 +88,7 @@ def _from_datastore(folder: Path) -> tuple[Correction, ...]:
             prediction=predictions.get(case),
             adapter_version=_adapter_version(record, case),
             time=datetime.fromtimestamp(label.stat().st_mtime, timezone.utc),
+            names=_names(record, case),
         )
         for case, label in sorted(finals.items())
     )
@@ -101,16 +105,39 @@ def _by_case(folder: Path) -> dict[str, Path]:
 
 
 def _record(folder: Path) -> object:
-    """What MONAI Label wrote down about its objects; None where there is no readable record."""
-    try:
-        return json.loads((folder / _RECORD_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """What MONAI Label wrote down about its objects; None where it wrote nothing.
+
+    Raises:
+        ConfigError: it cannot be read. Without it a label's values could be taken for others.
+    """
+    path = folder / _RECORD_NAME
+    if not path.exists():
         return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} is damaged ({error}). It says which structure a label's values are: restore "
+            "it, or delete it if all labels name their structures or use the data set's values."
+        ) from error
+
+
+def _submitted(record: object, case: str, key: str) -> object:
+    """What was noted under a key with a submitted label; None if nothing was."""
+    found = record
+    for step in ("objects", case, "labels", FINAL_TAG, "info", key):
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
 
 
 def _adapter_version(record: object, case: str) -> str | None:
-    """The version noted with a submitted label, wherever a record has no such note None."""
-    found = record
-    for key in ("objects", case, "labels", FINAL_TAG, "info", "adapter_version"):
-        found = found.get(key) if isinstance(found, dict) else None
+    """The version noted with a submitted label."""
+    found = _submitted(record, case, "adapter_version")
     return found if isinstance(found, str) else None
+
+
+def _names(record: object, case: str) -> tuple[tuple[int, str], ...]:
+    """Value and name of each structure, as noted with a submitted label."""
+    found = _submitted(record, case, "label_names")
+    pairs = found.items() if isinstance(found, dict) else ()
+    return tuple(sorted((value, str(name)) for name, value in pairs if type(value) is int))

@@ -34,6 +34,7 @@ class TrainingRequest:
         begin_with: a version to go on with, "active", or None to start afresh from the base.
         hardware: where to train.
         cache_bytes: of decoded slices on disk.
+        left_out: cases of the folder that are not used.
     """
 
     data: Path
@@ -50,6 +51,7 @@ class TrainingRequest:
     begin_with: str | None = None
     hardware: Hardware = Hardware()
     cache_bytes: int = CACHE_BYTES
+    left_out: frozenset[str] = frozenset()
 
     def fingerprint(self, base_sha256: str, hashes: Sequence[object], world_size: int) -> str:
         """A name for the run: equal for equal settings, weights and data, and only then.

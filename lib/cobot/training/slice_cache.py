@@ -132,10 +132,12 @@ class SliceCache:
         self, correction: Correction, image_sha256: str
     ) -> tuple[CaseIndex, Volume, LabelVoxels]:
         volume, task = read_volume(correction.image), self._task
-        truth = read_task_labels(correction.corrected, task.labels, volume)
+        truth = read_task_labels(
+            correction.corrected, task.labels, volume, dict(correction.names) or None
+        )
         prediction = None
         if correction.prediction is not None:
-            prediction = read_task_labels(correction.prediction, task.labels, volume)
+            prediction = read_task_labels(correction.prediction, task.labels, volume, may_lack=True)
         plane, spacing = task.plane(volume.affine), volume.spacing_mm
         index = CaseIndex(
             case=correction.case,
@@ -148,10 +150,12 @@ class SliceCache:
         return index, volume, truth
 
     def checksums(self, correction: Correction) -> tuple[str, str]:
-        """Of the image, and of its label files together; computed once."""
+        """Of the image, and of its labels (files and names) together; computed once."""
         if correction not in self._keys:
             labels = [path for path in (correction.corrected, correction.prediction) if path]
-            joined = "|".join(file_checksum(path, "sha256") for path in labels)
+            parts = [file_checksum(path, "sha256") for path in labels]
+            parts += [f"{value}={name}" for value, name in correction.names]
+            joined = "|".join(parts)
             self._keys[correction] = file_checksum(correction.image, "sha256"), joined
         return self._keys[correction]
 

@@ -45,7 +45,8 @@ def prepare_data(request: TrainingRequest, fabric: Fabric) -> TrainingData:
 
 
 def _prepare(request: TrainingRequest) -> TrainingData:
-    corrections = {one.case: one for one in find_corrections(request.data)}
+    found = find_corrections(request.data)
+    corrections = {one.case: one for one in found if one.case not in request.left_out}
     cache = SliceCache(
         request.store / "cache", request.task, request.recipe.negative_ratio, request.cache_bytes
     )
