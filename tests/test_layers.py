@@ -18,12 +18,12 @@ LAYERS = (
     {"cobot.geometry", "cobot.adapters.protocol"},
     {"cobot.volume", "cobot.planes"}
     | {f"cobot.adapters.{name}" for name in "config hypercomplex relation slot".split()}
-    | {f"cobot.adapters.{name}" for name in "lora adaptformer handle card".split()},
+    | {f"cobot.adapters.{name}" for name in "lora adaptformer handle card blocks".split()},
     {f"cobot.{name}" for name in "io slicing prompts intensity datasets adapters".split()}
     | {f"cobot.adapters.{name}" for name in "attach count learning_rates".split()}
     | {f"cobot.adapters.{name}" for name in "checkpoint loading store choice".split()}
     | {f"cobot.adapters.{name}" for name in "importer export".split()},
-    {"cobot.sam", "cobot.propagate"},
+    {"cobot.sam"} | {f"cobot.propagate{name}" for name in ("", "_rule", "_slices")},
     {"cobot.pipeline", "cobot.training", "cobot.selection"},
     {"cobot.server", "cobot.report"},
     {"cobot.cli", "apps", "scripts"},

@@ -248,7 +248,8 @@ class Walker:
         """
         found: list[PropagatedSlice] = []
         profile = grey_profile(self.slices.picture(start.index), start.mask)
-        last, reason, index = start, "edge", start.index
+        last, index = start, start.index
+        reason: StopReason = "edge"
         for index in range(start.index + direction, stop + direction, direction):
             if index == stop:
                 break
