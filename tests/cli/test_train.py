@@ -10,6 +10,7 @@ from cobot.errors import CobotError, ConfigError
 from cobot.intensity import PRESETS, FixedWindow
 from cobot.io import write_label_map
 from cobot.sam.build import build
+from cobot.training.run_state import load_state
 from cobot.volume import LabelMap
 from safetensors.torch import save_file
 from typer.testing import CliRunner
@@ -61,6 +62,18 @@ def test_two_trainings_and_their_comparison(folder, tmp_path):
     assert "not measured on the same cases" in result.output
 
 
+def test_late_blocks_are_announced_and_written_down(folder, tmp_path):
+    store = tmp_path / "store"
+    more = ("--method", "lora+cobot", "--blocks", "last-quarter", "--precision", "bf16")
+    result = CliRunner().invoke(app, command(folder, store, *more))
+    assert result.exit_code == 0, result.output
+    assert "computed in bf16. Blocks [6, 7] are adapted." in " ".join(result.output.split())
+    (run,) = (store / "runs").iterdir()
+    learnt = load_state(run, run.name).tensors
+    assert {name.split(".")[1] for name in learnt if name.startswith("blocks.")} == {"6", "7"}
+    assert learnt["relation.matrix"].shape == (4, 4)
+
+
 def _version(dice: float):
     from cobot.adapters.card import AdapterCard
     from cobot.adapters.checkpoint import AdapterFile
@@ -79,6 +92,8 @@ def test_refusals_are_one_line_and_name_the_cure(folder, tmp_path, monkeypatch, 
         (("--method", "freeze"), "measure it with `cobot evaluate`"),
         (("--set", "epochs"), "write for example --set epochs=5"),
         (("--recipe", "best"), "Unknown recipe 'best'"),
+        (("--blocks", "half"), "expected one of all, last-half, last-quarter"),
+        (("--method", "lightweight", "--blocks", "last-half"), "'lightweight' attaches no adapter"),
     ):
         monkeypatch.setattr("sys.argv", ["cobot", *command(folder, tmp_path / "s", *more)])
         with pytest.raises(SystemExit) as end:

@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 from cobot.sam.encoder import encode_image
-from cobot.sam.frozen_base import cast_frozen
+from cobot.sam.frozen_base import MATRICES, cast_frozen
 
 PIXELS = torch.randn(1, 3, 112, 112, generator=torch.Generator().manual_seed(1))
 
@@ -17,12 +17,14 @@ def gradients(encoder, handle, run):
 def test_adapters_stay_exact_and_learn_as_with_stock_autocast(uneven_encoder, adapt):
     handle = adapt(uneven_encoder, "lora+cobot")
     stock = gradients(uneven_encoder, handle, uneven_encoder)
+    shared = uneven_encoder.blocks[0].mlp.lin1.weight
     cast_frozen(uneven_encoder)
-    trained = {id(parameter) for parameter in handle.parameters().values()}
-    for name, parameter in uneven_encoder.named_parameters():
-        assert parameter.dtype == (torch.float32 if id(parameter) in trained else torch.bfloat16), (
-            name
-        )
+    assert shared.dtype == torch.float32, "who else holds it keeps it"
+    for name, module in uneven_encoder.named_modules():
+        narrow = isinstance(module, MATRICES)
+        for parameter in module.parameters(recurse=False):
+            frozen = narrow and not parameter.requires_grad
+            assert parameter.dtype == (torch.bfloat16 if frozen else torch.float32), name
     ours = gradients(uneven_encoder, handle, lambda x: encode_image(uneven_encoder, x))
     assert all(one.dtype == torch.float32 for one in ours)
     joint = [torch.cat([one.flatten() for one in some]) for some in (ours, stock)]

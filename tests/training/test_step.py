@@ -11,15 +11,17 @@ from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
 from cobot.training import step as step_module
 from cobot.training.corrections import find_corrections
+from cobot.training.embedders import FrozenEmbeddings, WholeEncoder
 from cobot.training.hardware import Hardware
 from cobot.training.item_feed import feed
 from cobot.training.items import ItemMaker
+from cobot.training.processes import flat_gradients
 from cobot.training.recipe import Recipe
 from cobot.training.slice_cache import SliceCache
 from cobot.training.slice_dataset import SliceDataset
-from cobot.training.step import FrozenEmbeddings, Stepper
+from cobot.training.step import Stepper
 from cobot.training.task import TrainingTask
-from cobot.training.trainee import build_trainee, flat_gradients
+from cobot.training.trainee import build_trainee
 
 TASK = TrainingTask("discs", {1: "ball", 2: "rod"}, cut="k").shown_in("-200,300")
 RECIPE = Recipe.named("default", {"rounds": 1, "prompts": "box"})
@@ -33,13 +35,14 @@ def maker(data, loaded, tmp_path):
     return ItemMaker(dataset, segmenter, RECIPE, 0)
 
 
-def stepper(loaded, method="lora+cobot", **changes):
+def stepper(loaded, method="lora+cobot", frozen=None, checkpointing=False):
     trainee = build_trainee(loaded, AdapterConfig.named(method), 0)
-    return trainee, Stepper(Hardware(device="cpu").start(), trainee, RECIPE, **changes)
+    embedder = frozen or WholeEncoder(trainee.sam.image_encoder, checkpointing)
+    return trainee, Stepper(Hardware(device="cpu").start(), trainee, RECIPE, embedder)
 
 
-def gradients(loaded, items, micro_batch, **changes):
-    trainee, taker = stepper(loaded, **changes)
+def gradients(loaded, items, micro_batch, checkpointing=False):
+    trainee, taker = stepper(loaded, checkpointing=checkpointing)
     result = taker.take(items, micro_batch, 3)
     return flat_gradients(trainee.parameters), result
 
@@ -159,6 +162,8 @@ def test_going_on_with_another_kind_of_adapter_is_refused(loaded):
     file = lora.snapshot(AdapterCard("tiny", loaded.sha256))
     with pytest.raises(AdapterError, match=r"go on with is lora \(V 4\), not lora\+cobot"):
         build_trainee(loaded, AdapterConfig.named("lora+cobot"), 0, file)
+    with pytest.raises(AdapterError, match=r"lora \(V 4\), not lora \(V 4, blocks \[7\]\)"):
+        build_trainee(loaded, AdapterConfig.named("lora", blocks=(7,)), 0, file)
     again = build_trainee(loaded, AdapterConfig.named("lora"), 7, file)
     assert all(torch.equal(again.tensors()[name], file.tensors[name]) for name in file.tensors)
 
@@ -166,5 +171,22 @@ def test_going_on_with_another_kind_of_adapter_is_refused(loaded):
 def test_hardware_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="Unknown device 'tpu'"):
         Hardware(device="tpu")
-    with pytest.raises(ConfigError, match="expected 1 or more"):
-        Hardware(devices=0)
+    for wrong in ({"devices": 0}, {"prefix_bytes": -1}):
+        with pytest.raises(ConfigError, match="expected 1 or more"):
+            Hardware(**wrong)
+
+
+def test_a_cpu_trains_in_bf16_only_when_told_to():
+    cpu = torch.device("cpu")
+    assert Hardware().precision_on(cpu) == "fp32"
+    assert Hardware(precision="bf16").precision_on(cpu) == "bf16"
+    assert Hardware(precision="fp32").precision_on(torch.device("cuda")) == "fp32"
+
+
+def test_a_narrow_trainee_leaves_the_base_and_what_learns_in_full_precision(loaded):
+    trainee = build_trainee(loaded, AdapterConfig.named("lora+cobot"), 0, narrow=True)
+    encoder = trainee.sam.image_encoder
+    assert encoder.blocks[0].mlp.lin1.weight.dtype == torch.bfloat16
+    assert encoder.blocks[0].norm1.weight.dtype == torch.float32
+    assert {one.dtype for one in trainee.parameters} == {torch.float32}
+    assert {one.dtype for one in loaded.sam.parameters()} == {torch.float32}

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from cobot.adapters.config import AdapterConfig
 from cobot.adapters.store import AdapterStore
 from cobot.errors import AdapterError, ConfigError
 from cobot.training.champion import Champion, decide
+from cobot.training.hardware import Hardware
 from cobot.training.loop import TrainingProgress
 from cobot.training.recipe import Recipe
 from cobot.training.run_state import CHECKPOINT_NAME, load_state
-from cobot.training.train import RESULT_NAME, train_adapter
+from cobot.training.train import RESULT_NAME, _prepare_run, train_adapter
 from cobot.training.validate import ValidationScores
 
 CONFTEST = Path(__file__).with_name("conftest.py")
@@ -30,15 +32,16 @@ from cobot.training.recipe import Recipe
 from cobot.training.request import TrainingRequest
 from cobot.training.train import train_adapter
 
-conftest, data, weights, store, method = sys.argv[1:]
+conftest, data, weights, store, method, late = sys.argv[1:]
 play = runpy.run_path(conftest)
+adapter = AdapterConfig.named(method, blocks=(6, 7) if late else None)
 def kill(progress):
     if progress.step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 train_adapter(TrainingRequest(
     data=Path(data), task=play["TASK"], store=Path(store), weights=Path(weights), side_px=32,
-    adapter=AdapterConfig.named(method), recipe=Recipe.named("default", play["QUICK"]),
-    hardware=Hardware(device="cpu"),
+    adapter=adapter, recipe=Recipe.named("default", play["QUICK"]),
+    hardware=Hardware(device="cpu", precision="bf16" if late else "auto"),
 ), kill)
 """
 
@@ -48,19 +51,27 @@ def final_tensors(outcome):
     return {**state.tensors, **{f"best.{name}": value for name, value in state.best.items()}}
 
 
-def test_killed_in_the_middle_it_ends_as_if_it_had_not_been(request_for, data, weights, tmp_path):
+# AdaptFormer has dropout, so that randomness within the model must come back too. The second is
+# resumed without the tokens of the frozen blocks that the killed one had kept.
+@pytest.mark.parametrize("late", ["", "late blocks in bf16"])
+def test_killed_in_the_middle_it_ends_as_if_it_had_not_been(
+    request_for, data, weights, tmp_path, late
+):
     store = tmp_path / "killed"
-    # AdaptFormer has dropout, so that randomness within the model must come back too.
-    arguments = [CONFTEST, data, weights, store, "adaptformer+cobot"]
+    arguments = [CONFTEST, data, weights, store, "adaptformer+cobot", late]
+    changes = {}
+    if late:
+        adapter = AdapterConfig.named("adaptformer+cobot", blocks=(6, 7))
+        hardware = Hardware(device="cpu", precision="bf16")
+        changes = {"adapter": adapter, "hardware": hardware}
     done = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert AdapterStore(store).versions() == ()
     seen: list[int] = []
-    resumed = train_adapter(
-        request_for("adaptformer+cobot", store=store), lambda now: seen.append(now.step)
-    )
+    request = request_for("adaptformer+cobot", store=store, **changes)
+    resumed = train_adapter(request, lambda now: seen.append(now.step))
     assert seen[0] == 5, "it should go on after the checkpoint of step 4"
-    whole = train_adapter(request_for("adaptformer+cobot"), lambda now: None)
+    whole = train_adapter(request_for("adaptformer+cobot", **changes), lambda now: None)
     ours, theirs = final_tensors(resumed), final_tensors(whole)
     assert ours.keys() == theirs.keys()
     unequal = [name for name in ours if not torch.equal(ours[name], theirs[name])]
@@ -92,6 +103,18 @@ def test_training_learns_is_published_and_found(request_for, data):
     assert stats["total_time"]
     assert stats["best_metric"] == pytest.approx(seen[-1].best_dice, abs=1e-4)
     assert list((outcome.folder / "tensorboard").iterdir())
+
+
+def test_the_card_says_which_blocks_learnt_and_at_which_precision(request_for, tmp_path):
+    adapter = AdapterConfig.named("lora", blocks=(6, 7))
+    hardware = Hardware(device="cpu", precision="bf16")
+    for changes, written in (
+        ({}, ("all", "fp32")),
+        ({"adapter": adapter, "hardware": hardware}, ([6, 7], "bf16")),
+    ):
+        request = request_for(**changes)
+        recipe = _prepare_run(request, AdapterStore(request.store), None).card.recipe
+        assert (recipe["blocks"], recipe["precision"]) == written
 
 
 def test_the_same_command_again_publishes_nothing_twice(request_for):
@@ -164,7 +187,6 @@ def scores(dice: float) -> ValidationScores:
 @pytest.fixture
 def challenger(loaded):
     from cobot.adapters.card import AdapterCard
-    from cobot.adapters.config import AdapterConfig
     from cobot.training.trainee import build_trainee
 
     trainee = build_trainee(loaded, AdapterConfig.named("lora"), 0)

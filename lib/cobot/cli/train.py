@@ -1,7 +1,10 @@
 """`cobot train`: adapters from corrections, on data of one's own."""
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,6 +34,10 @@ def train(
     method: Annotated[
         str, typer.Option(help="lightweight, lora or adaptformer, the last two also with +cobot")
     ] = "adaptformer+cobot",
+    blocks: Annotated[
+        str,
+        typer.Option(help="adapted: all, last-half or last-quarter; fewer learn faster in less"),
+    ] = "all",
     recipe: Annotated[str, typer.Option(help="default or paper")] = "default",
     change: Annotated[
         list[str] | None,
@@ -38,6 +45,9 @@ def train(
             "--set", help="a setting of recipe or adapter: epochs=5, width=8, relation=fixed"
         ),
     ] = None,
+    labels: Annotated[
+        str, typer.Option(help="what the label values mean here, if not as --dataset says: 1=liver")
+    ] = "",
     window: Annotated[str, typer.Option(help="for all: auto, a preset or lower,upper")] = "",
     plane: Annotated[str, typer.Option(help="axial, coronal, sagittal, acquired, i, j, k")] = "",
     side: Annotated[int | None, typer.Option(help="input side in px, else the base's")] = None,
@@ -53,27 +63,39 @@ def train(
     devices: Annotated[int, typer.Option(help="processes on this host, one a GPU")] = 1,
     nodes: Annotated[int, typer.Option(help="hosts; start each with torchrun")] = 1,
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on CUDA")
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="auto is bf16 on CUDA, fp32 on the CPU; what learns stays fp32"),
     ] = "auto",
     micro_batch: Annotated[int, typer.Option(help="slices at once; 0: the whole batch")] = 0,
     checkpointing: Annotated[bool, typer.Option(help="far less memory, a third slower")] = False,
     loaders: Annotated[int, typer.Option(help="threads that prepare slices ahead")] = 0,
     cache_gib: Annotated[float, typer.Option(help="of decoded slices on disk")] = 20.0,
+    prefix_gib: Annotated[
+        float, typer.Option(help="memory for what frozen blocks before adapted ones make of slices")
+    ] = 4.0,
 ) -> None:
     """Train an adapter; publish it if it is not worse than the active one on held-back cases.
 
     The same command goes on where it was interrupted.
     """
+    from cobot.adapters.blocks import in_blocks
+    from cobot.sam.build import encoder_shape
+    from cobot.training.data_labels import write_split
     from cobot.training.hardware import Hardware
     from cobot.training.request import TrainingRequest
 
     adapter, settings = configurations(method, recipe, read_changes(change or []))
+    settled = settle_task(data, find_task(dataset, plane=plane), dataset, labels, window)
+    for sentence in settled.sentences:
+        typer.echo(sentence)
+    if split is None and settled.split and not (store / "split.json").exists():
+        split = write_split(settled.split, store / "stated_split.json")
     _run(
         TrainingRequest(
             data=data,
-            task=find_task(dataset, window, plane),
+            task=settled.task,
             store=store,
-            adapter=adapter,
+            adapter=in_blocks(adapter, blocks, encoder_shape(base).depth),
             recipe=settings,
             base=base,
             weights=weights,
@@ -83,7 +105,8 @@ def train(
             validation_fraction=validation,
             begin_with=continue_from,
             hardware=Hardware(
-                device, devices, nodes, precision, loaders, checkpointing, micro_batch
+                *(device, devices, nodes, precision, loaders, checkpointing, micro_batch),
+                prefix_bytes=int(prefix_gib * 2**30),
             ),
             cache_bytes=int(cache_gib * 2**30),
         )
@@ -112,6 +135,61 @@ def find_task(text: str, window: str = "", plane: str = "") -> "TrainingTask":
         task = TrainingTask.of(catalogued(text))
     task = task.shown_in(window) if window else task
     return replace(task, cut=plane) if plane else task
+
+
+@dataclass(frozen=True, slots=True)
+class SettledTask:
+    """A task as it holds for a folder, what to tell of it, and the split that is stated there."""
+
+    task: "TrainingTask"
+    sentences: tuple[str, ...]
+    split: Mapping[str, list[str]] | None
+
+
+def settle_task(
+    data: Path, task: "TrainingTask", dataset: str, labels: str = "", window: str = ""
+) -> SettledTask:
+    """A task with the label names and windows that hold for a folder of images.
+
+    Args:
+        data: the folder.
+        task: as the user named it.
+        dataset: how the user named it; a catalogued one must not be taken by value alone.
+        labels: what the values mean, if the user says so.
+        window: for all structures, if the user says so.
+
+    Raises:
+        CobotError: it is not clear what the values mean; the message ends with a command.
+    """
+    from cobot.datasets.catalogue import PUBLIC
+    from cobot.training.corrections import find_corrections
+    from cobot.training.data_labels import (
+        fits_windows,
+        named_task,
+        relabelled,
+        require_known_names,
+        stated_labels,
+    )
+    from cobot.training.task import AUTO, parse_labels
+
+    example = find_corrections(data)[0]
+    stated = stated_labels(data, example)
+    command = shlex.join(["cobot", *sys.argv[1:]])
+    if labels:
+        task = relabelled(task, parse_labels(labels))
+        require_known_names(task, stated, command)
+    elif dataset.replace("-", "_") in PUBLIC:
+        task = named_task(task, stated, command)
+    else:
+        require_known_names(task, stated, command)
+    source = "--labels" if labels else (stated.source if stated else "--dataset")
+    sentences = [f"Labels, by {source}: {', '.join(task.labels.values())}."]
+    if window:
+        task = task.shown_in(window)
+    elif not fits_windows(task, example):
+        task = task.shown_in(AUTO)
+        sentences.append("These images are no CT, so they are shown by percentiles, not in HU.")
+    return SettledTask(task, tuple(sentences), stated.split if stated else None)
 
 
 def read_changes(texts: Sequence[str]) -> dict[str, object]:

@@ -68,10 +68,11 @@ def encode_suffix(
 
     Args:
         encoder: the same.
-        tokens: in the encoder's dtype, or under autocast in any.
+        tokens: on any device, in any dtype: they take over the encoder's.
         first_block: as in `encode_prefix`.
         plan: as in `encode_image`.
     """
+    tokens = tokens.to(encoder.pos_embed)
     return finish(encoder, apply_blocks(encoder.blocks[first_block:], tokens, plan))
 
 
@@ -79,7 +80,8 @@ def encode_suffix(
 class PrefixCache:
     """Prefix tokens in memory, the least recently used let go.
 
-    Valid for one encoder whose blocks before the first trained one do not change.
+    Valid for one encoder whose blocks before the first trained one do not change. Tokens are
+    rounded whether they were kept or not, so that it makes no difference which were.
     """
 
     def __init__(self, limit_bytes: int, dtype: torch.dtype = torch.bfloat16) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
@@ -103,6 +103,11 @@ class SliceSegmenter:
         self._encoder = prepare_encoder(self._sam.image_encoder, self.side_px, self._dtype)
         self._asked = AskedModel(self._sam, SliceMemories(self._sam), loaded.shape.draws_prompts)
         self._encoding, self._decoding = threading.Lock(), threading.Lock()
+
+    @property
+    def precision(self) -> Literal["fp32", "bf16"]:
+        """Of the encoder, after "auto" was decided; part of every result's provenance."""
+        return "bf16" if self._dtype == torch.bfloat16 else "fp32"
 
     @property
     def embedding_key(self) -> str:

@@ -2,33 +2,37 @@
 
 from cobot.adapters.card import AdapterCard
 from cobot.sam.frame import SAM_MEAN, SAM_STD
-from cobot.sam.weights import LoadedSam
+from cobot.sam.segmenter import SliceSegmenter
 from cobot.training.request import TrainingRequest
 from cobot.training.training_data import TrainingData
 
 
 def training_card(
-    request: TrainingRequest, base: LoadedSam, data: TrainingData, run: str, side_px: int
+    request: TrainingRequest, plain: SliceSegmenter, data: TrainingData, run: str
 ) -> AdapterCard:
     """The card of an adapter before it is measured.
 
     Args:
         request: what was asked.
-        base: the weights.
+        plain: the base, at the side and precision of the training.
         data: what was learnt from; images are named by their SHA-256.
         run: fingerprint of the training.
-        side_px: of the encoder's input.
     """
-    task = request.task
+    task, blocks = request.task, request.adapter.blocks
     return AdapterCard(
-        encoder=base.shape.name,
-        base_sha256=base.sha256,
+        encoder=plain.base.shape.name,
+        base_sha256=plain.base_sha256,
         window={name: str(task.windows.get(name, "auto")) for name in task.labels.values()},
         normalisation={"scale": 255, "mean": list(SAM_MEAN), "std": list(SAM_STD)},
-        image_size_px=side_px,
+        image_size_px=plain.side_px,
         slice_axis=task.cut,
         labels={name: value for value, name in task.labels.items()},
-        recipe={**request.recipe.to_dict(), "run": run},
+        recipe={
+            **request.recipe.to_dict(),
+            "blocks": "all" if blocks is None else list(blocks),
+            "precision": plain.precision,
+            "run": run,
+        },
         dataset=task.name,
         image_hashes=data.train.image_hashes,
         seed=request.seed,

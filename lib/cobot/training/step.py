@@ -12,40 +12,15 @@ from torch import Tensor
 
 from cobot.errors import ConfigError
 from cobot.sam.decoder import PromptTokens
-from cobot.sam.embeddings import EmbeddingService, WantedSlice
-from cobot.sam.encoder import encode_image
-from cobot.sam.encoder_plan import choose_plan
-from cobot.sam.segmenter import SliceSegmenter
+from cobot.training.embedders import Embedder
 from cobot.training.interactive_rounds import Conversation, RoundLoss, conversation_loss
 from cobot.training.items import TrainingItem
 from cobot.training.loss import dice_ce
-from cobot.training.processes import any_process, summed
+from cobot.training.processes import any_process, mean_gradients
 from cobot.training.recipe import Recipe
-from cobot.training.trainee import Trainee, flat_gradients, spread_gradients
+from cobot.training.trainee import Trainee
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrozenEmbeddings:
-    """Embeddings of an encoder that does not learn: computed once, rounded to bfloat16.
-
-    Rounded always, so that it makes no difference whether one was kept.
-
-    Attributes:
-        service: keeps them, in memory and on disk, under its limits.
-        encoder: the base.
-    """
-
-    service: EmbeddingService
-    encoder: SliceSegmenter
-
-    def of(self, items: Sequence[TrainingItem]) -> Float[Tensor, "b c h w"]:
-        """One embedding for each item, on the encoder's device."""
-        # One at a time: an embedding's last digits depend on its batch.
-        found = [self.service.get(self.encoder, WantedSlice(item.view)) for item in items]
-        features = torch.cat([one.embedding.features for one in found])
-        return features.bfloat16().float().clone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +46,7 @@ class Stepper:
         fabric: Fabric,
         trainee: Trainee,
         recipe: Recipe,
-        frozen: FrozenEmbeddings | None = None,
-        checkpointing: bool = False,
+        embedder: Embedder,
     ) -> None:
         self._fabric = fabric
         self._trainee = trainee
@@ -81,8 +55,7 @@ class Stepper:
             trainee.base.shape.draws_prompts,
             RoundLoss(dice_ce, recipe.score_weight),
         )
-        self._frozen = frozen
-        self._checkpointing = checkpointing
+        self._embedder = embedder
 
     def take(self, items: Sequence[TrainingItem], micro_batch: int, seed: int) -> StepResult:
         """Compute the gradients of a batch, summed over micro-batches and meaned over processes.
@@ -102,7 +75,8 @@ class Stepper:
             loss, iou, fits = self._gradients(items, micro_batch, seed)
             self._require_finite(loss, items, seed)
             if fits:
-                self._share_gradients()
+                # Adapters are small, so one exchange at the end costs little.
+                mean_gradients(self._fabric, self._trainee.parameters)
                 return StepResult(loss, iou, micro_batch)
             micro_batch = _halved(micro_batch)
 
@@ -137,32 +111,15 @@ class Stepper:
             torch.cat([item.prompts.kind for item in items]).to(device),
         )
         with self._fabric.autocast():
-            features = self._embed(items)
+            features = self._embedder.of(items)
             loss, ious = conversation_loss(
                 self._trainee.sam, features[picture], masks, prompts, self._held
             )
         return loss, float(ious[-1])
 
-    def _embed(self, items: Sequence[TrainingItem]) -> Float[Tensor, "b c h w"]:
-        if self._frozen is not None:
-            return self._frozen.of(items)
-        device = self._fabric.device
-        pixels = torch.cat([item.view.frame.image(item.view.unit) for item in items]).to(device)
-        kind = device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else pixels.dtype
-        plan = choose_plan(device, dtype, training=True, checkpointing=self._checkpointing)
-        return encode_image(self._trainee.sam.image_encoder, pixels, plan)
-
     def _clear(self) -> None:
         for parameter in self._trainee.parameters:
             parameter.grad = None
-
-    def _share_gradients(self) -> None:
-        """Mean over processes; adapters are small, so one exchange at the end costs little."""
-        if self._fabric.world_size > 1:
-            parameters = self._trainee.parameters
-            total = summed(self._fabric, flat_gradients(parameters))
-            spread_gradients(parameters, total / self._fabric.world_size)
 
     def _require_finite(self, loss: float, items: Sequence[TrainingItem], seed: int) -> None:
         if not any_process(self._fabric, not np.isfinite(loss)):

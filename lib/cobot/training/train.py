@@ -16,15 +16,17 @@ from cobot.atomic import atomic_path
 from cobot.errors import AdapterError
 from cobot.sam.adapted_sam import adapter_sha256
 from cobot.sam.embeddings import EmbeddingService
+from cobot.sam.prefix import PrefixCache, first_trained_block
 from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
 from cobot.sam.weights import LoadedSam, load_sam
 from cobot.training.bench import Bench
 from cobot.training.champion import BASE, Champion, Verdict, decide, published_before
+from cobot.training.embedders import Embedder, FrozenEmbeddings, LateBlocks, WholeEncoder
 from cobot.training.items import ItemMaker
 from cobot.training.loop import Trainer, TrainingParts, TrainingProgress
 from cobot.training.provenance import training_card
 from cobot.training.request import TrainingRequest
-from cobot.training.step import FrozenEmbeddings, Stepper
+from cobot.training.step import Stepper
 from cobot.training.trainee import Trainee, build_trainee, require_trainable
 from cobot.training.training_data import TrainingData, prepare_data
 from cobot.training.validate import ValidationScores, Validator
@@ -89,7 +91,8 @@ def train_adapter(
     beginning = None if request.begin_with is None else store.read(request.begin_with)
     run = _prepare_run(request, store, beginning)
     first = run.fabric.is_global_zero
-    trainee = build_trainee(run.base, request.adapter, request.seed, beginning)
+    narrow = run.bench.plain.options.precision == "bf16"
+    trainee = build_trainee(run.base, request.adapter, request.seed, beginning, narrow)
     if first:
         for sentence in _sentences(run, trainee):
             announce(sentence)
@@ -107,7 +110,8 @@ def _prepare_run(
     """Bring up processes, weights and data, and the folder that is this run's and no other's."""
     fabric = request.hardware.start()
     base = load_sam(request.base, request.weights)
-    options = SegmenterOptions(request.side_px, precision=request.hardware.precision)
+    precision = request.hardware.precision_on(fabric.device)
+    options = SegmenterOptions(request.side_px, precision=precision)
     plain = SliceSegmenter(base, fabric.device, options)
     data = prepare_data(request, fabric)
     hashes = [data.fingerprint, adapter_sha256(beginning) if beginning else ""]
@@ -116,7 +120,7 @@ def _prepare_run(
     folder.mkdir(parents=True, exist_ok=True)
     validator = Validator(data.validation, request.task.labels, fabric)
     bench = Bench(store, plain, validator, EmbeddingService())
-    card = training_card(request, base, data, fingerprint, plain.side_px)
+    card = training_card(request, plain, data, fingerprint)
     return _Run(request, fabric, base, data, bench, folder, card)
 
 
@@ -135,13 +139,12 @@ def _named_beginning(request: TrainingRequest, store: AdapterStore) -> TrainingR
 
 def _parts(run: _Run, trainee: Trainee) -> TrainingParts:
     request, plain, hardware = run.request, run.bench.plain, run.request.hardware
-    frozen = FrozenEmbeddings(run.bench.kept, plain) if trainee.frozen_encoder else None
     return TrainingParts(
         fabric=run.fabric,
         trainee=trainee,
         items=ItemMaker(run.data.train, plain, request.recipe, request.seed),
         recipe=request.recipe,
-        stepper=Stepper(run.fabric, trainee, request.recipe, frozen, hardware.checkpointing),
+        stepper=Stepper(run.fabric, trainee, request.recipe, _embedder(run, trainee)),
         measure=lambda: run.bench.measure(trainee.snapshot(run.card)),
         stop_early=run.data.split.held_out,
         folder=run.folder,
@@ -149,6 +152,17 @@ def _parts(run: _Run, trainee: Trainee) -> TrainingParts:
         loaders=hardware.loaders,
         micro_batch=hardware.micro_batch,
     )
+
+
+def _embedder(run: _Run, trainee: Trainee) -> Embedder:
+    """As little of the encoder for each step as the adapter's place allows."""
+    hardware, encoder = run.request.hardware, trainee.sam.image_encoder
+    if trainee.frozen_encoder:
+        return FrozenEmbeddings(run.bench.kept, run.bench.plain)
+    first = first_trained_block(encoder)
+    if first == 0:
+        return WholeEncoder(encoder, hardware.checkpointing)
+    return LateBlocks(encoder, first, PrefixCache(hardware.prefix_bytes), hardware.checkpointing)
 
 
 def _sentences(run: _Run, trainee: Trainee) -> list[str]:
@@ -159,9 +173,11 @@ def _sentences(run: _Run, trainee: Trainee) -> list[str]:
     plan = (
         f"Run {run.folder.name}: {len(split.train)} cases to learn from ({len(data.train)} slices),"
         f" {len(split.validation)} to measure on; {count - decoder:,} parameters of the adapter"
-        f" and {decoder:,} of the mask decoder learn."
+        f" and {decoder:,} of the mask decoder learn, computed in {run.bench.plain.precision}."
     )
-    return [plan, split.note] if split.note else [plan]
+    blocks = run.request.adapter.blocks
+    late = f"Blocks {list(blocks)} are adapted." if blocks is not None else ""
+    return [sentence for sentence in (plan, late, split.note) if sentence]
 
 
 def _judge(

@@ -1,10 +1,9 @@
 """A SAM with the parts of it that learn, beside its untouched base."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from cobot.adapters.config import AdapterConfig
 from cobot.adapters.handle import AttachedAdapters, check_tensors
 from cobot.errors import AdapterError, ConfigError
 from cobot.sam.adapted_sam import twin_of
+from cobot.sam.frozen_base import cast_frozen
 from cobot.sam.weights import LoadedSam
 from cobot.training.recipe import Recipe
 
@@ -92,7 +92,11 @@ class Trainee:
 
 
 def build_trainee(
-    base: LoadedSam, config: AdapterConfig, seed: int, begin_with: AdapterFile | None = None
+    base: LoadedSam,
+    config: AdapterConfig,
+    seed: int,
+    begin_with: AdapterFile | None = None,
+    narrow: bool = False,
 ) -> Trainee:
     """Attach a fresh adapter, or one to go on with, to a twin of the base.
 
@@ -101,6 +105,8 @@ def build_trainee(
         config: of the adapter.
         seed: of the adapter's start.
         begin_with: an adapter to go on with.
+        narrow: keep the matrices of the twin's frozen encoder in bfloat16, for training under
+            autocast to it; what learns and the base stay in fp32.
 
     Raises:
         ConfigError: the method trains nothing.
@@ -111,17 +117,24 @@ def build_trainee(
         check_base(begin_with.card, base.shape.name, base.sha256)
         if begin_with.config != config:
             raise AdapterError(
-                f"The adapter to go on with is {begin_with.config.name} (V "
-                f"{begin_with.config.width}), not {config.name} (V {config.width}): choose its "
-                "method and width, or start afresh."
+                f"The adapter to go on with is {_described(begin_with.config)}, not "
+                f"{_described(config)}: choose its method, width and blocks, or start afresh."
             )
     sam = twin_of(base.sam, own_decoder=True)
     handle = attach_adapters(sam.image_encoder, config, torch.Generator().manual_seed(seed))
     sam.prompt_encoder.requires_grad_(False)
+    if narrow:
+        cast_frozen(sam.image_encoder)
     trainee = Trainee(base, sam.train(), handle, config)
     if begin_with is not None:
         trainee.load(begin_with.tensors)
     return trainee
+
+
+def _described(config: AdapterConfig) -> str:
+    """What tells two configurations apart, most of the time."""
+    where = "" if config.blocks is None else f", blocks {list(config.blocks)}"
+    return f"{config.name} (V {config.width}{where})"
 
 
 def require_trainable(config: AdapterConfig) -> None:
@@ -132,23 +145,6 @@ def require_trainable(config: AdapterConfig) -> None:
     """
     if config.method == "freeze":
         raise ConfigError("Method 'freeze' trains nothing; measure it with `cobot evaluate`.")
-
-
-def flat_gradients(parameters: Sequence[nn.Parameter]) -> Float[Tensor, " n"]:
-    """All gradients in one row; zeros where there is none."""
-    return torch.cat(
-        [
-            torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten()
-            for one in parameters
-        ]
-    )
-
-
-def spread_gradients(parameters: Sequence[nn.Parameter], flat: Float[Tensor, " n"]) -> None:
-    """The inverse of `flat_gradients`."""
-    parts = flat.split([one.numel() for one in parameters])
-    for one, part in zip(parameters, parts, strict=True):
-        one.grad = part.reshape(one.shape)
 
 
 def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
