@@ -1,4 +1,4 @@
-"""What every test shares: an own home folder, no display, and properties that repeat exactly."""
+"""What every test shares: a home folder, no display, fp32, and properties that repeat exactly."""
 
 import os
 
@@ -7,6 +7,8 @@ from hypothesis import settings
 
 # Set before anything imports matplotlib: tests draw into files, also where there is no display.
 os.environ["MPLBACKEND"] = "Agg"
+# Also in the processes that tests start: the same numbers on every CPU. Who tests bf16 asks for it.
+os.environ["COBOT_PRECISION"] = "fp32"
 
 # No deadline: a slow machine is not a wrong result. Derandomised: a red run can be run again.
 settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)

@@ -3,7 +3,12 @@ from inspect import unwrap
 import pytest
 import torch
 from cobot.errors import ConfigError
-from cobot.sam.encoder_plan import choose_dtype, choose_plan, cpu_is_fast_in_bf16
+from cobot.sam.encoder_plan import (
+    PRECISION_VARIABLE,
+    choose_dtype,
+    choose_plan,
+    cpu_is_fast_in_bf16,
+)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -23,14 +28,33 @@ def test_no_plan_for_training_keeps_a_bias():
             assert plan.checkpointing
 
 
-def test_auto_is_exact_on_a_cpu():
-    assert choose_dtype("auto", CPU) == torch.float32
+def test_what_is_asked_for_is_what_is_taken(monkeypatch):
+    monkeypatch.setenv(PRECISION_VARIABLE, "bf16")
     assert choose_dtype("bf16", CPU) == torch.bfloat16
     assert choose_dtype("fp32", CUDA) == torch.float32
 
 
+@pytest.mark.parametrize("device", [CPU, CUDA])
+def test_the_environment_says_what_auto_means(monkeypatch, device):
+    for text, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        monkeypatch.setenv(PRECISION_VARIABLE, text)
+        assert choose_dtype("auto", device) == dtype
+    monkeypatch.setenv(PRECISION_VARIABLE, "half")
+    with pytest.raises(ConfigError, match="'half' in COBOT_PRECISION; expected fp32, bf16 or auto"):
+        choose_dtype("auto", device)
+
+
+@pytest.mark.parametrize("text", ["", "auto"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_is_bf16_on_cpus_that_multiply_in_it(monkeypatch, fast, text):
+    monkeypatch.setenv(PRECISION_VARIABLE, text)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": fast})
+    assert choose_dtype("auto", CPU) == (torch.bfloat16 if fast else torch.float32)
+
+
 @pytest.mark.parametrize("supported", [True, False])
 def test_auto_is_bf16_on_cards_that_compute_in_it(monkeypatch, supported):
+    monkeypatch.delenv(PRECISION_VARIABLE)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert choose_dtype("auto", CUDA) == (torch.bfloat16 if supported else torch.float32)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling.image_encoder import Block
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cobot.errors import ConfigError
@@ -80,12 +80,12 @@ def apply_block(
     positions: RelativePositions,
 ) -> Float[Tensor, "b h w d"]:
     """One transformer block of the image encoder."""
-    normed = block.norm1(tokens)
+    normed = _normed(block.norm1, tokens)
     if block.window_size:
         tokens = tokens + attend_in_windows(block.attn, normed, plan.windows, positions)
     else:
         tokens = tokens + attend_globally(block.attn, normed, plan.whole, positions)
-    return tokens + block.mlp(block.norm2(tokens))
+    return tokens + block.mlp(_normed(block.norm2, tokens))
 
 
 def finish(encoder: ImageEncoderViT, tokens: Float[Tensor, "b h w d"]) -> Float[Tensor, "b c h w"]:
@@ -115,6 +115,20 @@ def require_whole_patches(side_px: int, patch_px: int) -> None:
             f"The input side is {side_px} px, which is not a multiple of the encoder's patch of "
             f"{patch_px} px; give for example {max(1, round(side_px / patch_px)) * patch_px}."
         )
+
+
+def _normed(norm: nn.LayerNorm, tokens: Float[Tensor, "b h w d"]) -> Float[Tensor, "b h w d"]:
+    """The normed tokens; under CUDA's autocast of a rounded copy, in autocast's dtype.
+
+    By itself autocast norms in fp32 and rounds the result once for each layer that reads it; input
+    and results all stay for the backward pass. The copy halves that, and the kernel sums in fp32.
+    """
+    if not (tokens.is_cuda and torch.is_autocast_enabled("cuda")):
+        return norm(tokens)
+    dtype = torch.get_autocast_dtype("cuda")
+    with torch.autocast("cuda", enabled=False):
+        weight, bias = norm.weight.to(dtype), norm.bias.to(dtype)
+        return F.layer_norm(tokens.to(dtype), norm.normalized_shape, weight, bias, norm.eps)
 
 
 def _require_whole_patches(encoder: ImageEncoderViT, pixels: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The one place where it is decided how the image encoder is computed."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,9 @@ from cobot.sam.attention_forms import AttentionForm
 
 Precision = Literal["fp32", "bf16", "auto"]
 """Of the encoder's blocks at inference; "auto" is what `choose_dtype` makes of the device."""
+
+PRECISION_VARIABLE = "COBOT_PRECISION"
+"""Environment variable: what "auto" means in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +59,28 @@ def choose_plan(
 def choose_dtype(wanted: Precision, device: torch.device) -> torch.dtype:
     """The dtype of the blocks at inference.
 
-    "auto" is bf16 on CUDA cards that compute in it, and fp32 elsewhere: there bf16, which changes
-    embeddings by 1 %, is the user's choice (see `cpu_is_fast_in_bf16`).
+    "auto" is what `PRECISION_VARIABLE` says, or else bf16 on processors that multiply in it, CUDA
+    cards as CPUs, and fp32 on others. Masks of the two agree to a Dice above 0.995 (decision 4);
+    where they must be the same on every machine, ask for fp32.
 
     Raises:
-        ConfigError: `wanted` is no known precision.
+        ConfigError: `wanted`, or the variable, is no known precision.
     """
+    asked = wanted
     if wanted == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        asked = os.environ.get(PRECISION_VARIABLE) or "auto"
+    if asked == "auto":
+        fast = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            else cpu_is_fast_in_bf16()
+        )
         return torch.bfloat16 if fast else torch.float32
     known = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    if wanted not in known:
-        raise ConfigError(f"Unknown precision {wanted!r}; expected fp32, bf16 or auto.")
-    return known[wanted]
+    if asked not in known:
+        where = "" if asked == wanted else f" in {PRECISION_VARIABLE}"
+        raise ConfigError(f"Unknown precision {asked!r}{where}; expected fp32, bf16 or auto.")
+    return known[asked]
 
 
 def cpu_is_fast_in_bf16() -> bool:

@@ -41,8 +41,8 @@ class SegmenterOptions:
             worse.
         crop_to_body: show the part that is not black (see `cobot.sam.body`) and not the whole
             slice; None is as the encoder was trained: `tiny` yes, Meta's no.
-        precision: of the encoder: fp32, bf16, or auto, which is bf16 on CUDA cards that compute
-            in it and fp32 elsewhere. The decoder is always fp32.
+        precision: of the encoder: fp32, bf16, or auto, which is bf16 on processors that multiply
+            in it and fp32 on others (see `choose_dtype`). The decoder is always fp32.
         adapter_hash: of an adapter that the caller attached to the model, so that embeddings of
             different adapters are never taken for each other; empty without one.
     """

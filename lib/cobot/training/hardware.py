@@ -79,7 +79,7 @@ class Hardware:
         return fabric
 
     def precision_on(self, device: torch.device) -> Literal["fp32", "bf16"]:
-        """What `precision` means there; a CPU trains in bf16 only when told to."""
+        """What `precision` means there; a CPU trains in bf16 only when this says so."""
         if self.precision == "auto" and device.type == "cpu":
             return "fp32"
         return "bf16" if choose_dtype(self.precision, device) == torch.bfloat16 else "fp32"
