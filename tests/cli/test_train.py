@@ -53,7 +53,10 @@ def test_two_trainings_and_their_comparison(folder, tmp_path):
         )
         assert result.exit_code == 0, result.output
         assert "2 cases to learn from (2 slices), 1 to measure on" in result.output
-        assert "mean over cases" in result.output
+        assert result.output.count("mean over cases") == 2
+        assert "a box on each slice" in result.output
+        assert "one box, propagated" in result.output
+        assert "Labels, by label_0.nii.gz: box." in result.output
     opened = AdapterStore(store)
     names = [opened.publish(_version(dice)).name for dice in (0.5, 0.75)]
     result = CliRunner().invoke(app, ["adapters", "compare", *names, "--store", str(store)])
@@ -92,6 +95,7 @@ def test_refusals_are_one_line_and_name_the_cure(folder, tmp_path, monkeypatch, 
         (("--method", "freeze"), "measure it with `cobot evaluate`"),
         (("--set", "epochs"), "write for example --set epochs=5"),
         (("--recipe", "best"), "Unknown recipe 'best'"),
+        (("--dataset", "abdomen"), ' --dataset abdomen --labels "1=box"'),
         (("--blocks", "half"), "expected one of all, last-half, last-quarter"),
         (("--method", "lightweight", "--blocks", "last-half"), "'lightweight' attaches no adapter"),
     ):
@@ -122,3 +126,14 @@ def test_tasks_by_name_by_file_and_by_labels(tmp_path):
         find_task("heart")
     with pytest.raises(CobotError, match="Unknown window 'bright'"):
         find_task("spleen", window="bright")
+
+
+def test_a_task_is_settled_by_what_a_folder_says(folder, tmp_path):
+    from cobot.cli.train import settle_task
+
+    renamed = settle_task(folder, find_task("abdomen"), "abdomen", labels="1=box")
+    assert renamed.task.labels == {1: "box"}
+    assert renamed.task.windows == {}, "these images are no CT"
+    assert "shown by percentiles" in renamed.sentences[1]
+    wished = settle_task(folder, find_task("abdomen"), "abdomen", "1=box", window="lung")
+    assert wished.task.windows == {"box": PRESETS["lung"]}

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cobot.adapters.config import AdapterConfig
-    from cobot.training.champion import Verdict
     from cobot.training.recipe import Recipe
     from cobot.training.request import TrainingRequest
     from cobot.training.task import TrainingTask
+    from cobot.training.validate import ValidationScores
 
 OWN_NAME = "own"
 """Of a data set that is described by its labels alone."""
@@ -86,8 +86,6 @@ def train(
 
     adapter, settings = configurations(method, recipe, read_changes(change or []))
     settled = settle_task(data, find_task(dataset, plane=plane), dataset, labels, window)
-    for sentence in settled.sentences:
-        typer.echo(sentence)
     if split is None and settled.split and not (store / "split.json").exists():
         split = write_split(settled.split, store / "stated_split.json")
     _run(
@@ -109,7 +107,8 @@ def train(
                 prefix_bytes=int(prefix_gib * 2**30),
             ),
             cache_bytes=int(cache_gib * 2**30),
-        )
+        ),
+        settled.sentences,
     )
 
 
@@ -234,8 +233,8 @@ def configurations(
     return AdapterConfig.named(method, **adapter), Recipe.named(recipe, rest)
 
 
-def _run(request: "TrainingRequest") -> None:
-    """Train with a bar, and print the figures."""
+def _run(request: "TrainingRequest", sentences: Sequence[str]) -> None:
+    """Say what is understood, train with a bar, and print the figures."""
     from lightning_fabric.utilities.rank_zero import rank_zero_only
     from rich.console import Console
     from rich.progress import (
@@ -252,6 +251,8 @@ def _run(request: "TrainingRequest") -> None:
 
     # Of several processes only the first one speaks.
     console = Console(quiet=bool(getattr(rank_zero_only, "rank", 0)))
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=True)
     columns = (
         TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn(),
@@ -269,22 +270,32 @@ def _run(request: "TrainingRequest") -> None:
             )  # fmt: skip
 
         outcome = train_adapter(request, show, lambda text: console.print(text, soft_wrap=True))
-    console.print(_table(outcome.verdict))
+    scores = outcome.verdict.champion.scores
+    names = (outcome.verdict.champion.name, outcome.verdict.version or "new")
+    for title, before, after in (
+        ("a box on each slice", scores, outcome.verdict.challenger),
+        ("one box, propagated", *outcome.propagated),
+    ):
+        console.print(_table(title, names, before, after))
     console.print(outcome.verdict.reason, soft_wrap=True)
     console.print(f"Curves and figures: {outcome.folder}", soft_wrap=True)
 
 
-def _table(verdict: "Verdict") -> "Table":
+def _table(
+    title: str,
+    names: tuple[str, str],
+    before: "ValidationScores | None",
+    after: "ValidationScores",
+) -> "Table":
     """3D Dice of each structure, before and after."""
     from rich.table import Table
 
-    table = Table(title="3D Dice on the validation cases, a box on each slice")
+    table = Table(title=f"3D Dice on the validation cases: {title}", min_width=60)
     table.add_column("structure")
-    for column in (verdict.champion.name, verdict.version or "new"):
+    for column in names:
         table.add_column(column, justify="right")
-    before = verdict.champion.scores
-    for name, dice in verdict.challenger.by_label.items():
+    for name, dice in after.by_label.items():
         table.add_row(name, f"{before.by_label[name]:.4f}" if before else "-", f"{dice:.4f}")
     mean = f"{before.mean:.4f}" if before else "-"
-    table.add_row("mean over cases", mean, f"{verdict.challenger.mean:.4f}")
+    table.add_row("mean over cases", mean, f"{after.mean:.4f}")
     return table

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from cobot.adapters.checkpoint import AdapterFile
 from cobot.adapters.store import AdapterStore
 from cobot.errors import AdapterError
-from cobot.sam.adapted import adapted_segmenter
+from cobot.sam.adapted import adapted_segmenter, swap_adapter
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.training.champion import BASE, Champion
+from cobot.training.task import TrainingTask
 from cobot.training.validate import ValidationScores, Validator
 
 
@@ -39,6 +40,17 @@ class Bench:
         if file.config.has_branch or adapted.side_px != plain.side_px:
             return self.validator.measure(adapted)
         return self.validator.measure(adapted, plain, self.kept)
+
+    def propagated(self, file: AdapterFile | None, task: TrainingTask) -> ValidationScores:
+        """The scores from one box on each structure's middle slice; None measures the base."""
+        return self.validator.measure_propagated(swap_adapter(self.plain, file), task)
+
+    def champion_propagated(self, name: str, task: TrainingTask) -> ValidationScores | None:
+        """The same of a version, or of `BASE`; None for a version of another base."""
+        try:
+            return self.propagated(None if name == BASE else self.store.read(name), task)
+        except AdapterError:
+            return None
 
     def champion(self, name: str) -> Champion:
         """The scores of a version, or of `BASE`; none for a version of another base."""

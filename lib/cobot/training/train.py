@@ -34,6 +34,7 @@ from cobot.training.validate import ValidationScores, Validator
 logger = logging.getLogger(__name__)
 
 RESULT_NAME = "result.json"
+PROPAGATION_NAME = "propagation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,15 @@ class TrainingOutcome:
             published and why.
         history: scores after each epoch.
         note: what is unusual about the split; empty if nothing is.
+        propagated: before (None if that cannot be measured) and after, from one box on each
+            structure's middle slice.
     """
 
     folder: Path
     verdict: Verdict
     history: tuple[ValidationScores, ...]
     note: str
+    propagated: tuple[ValidationScores | None, ValidationScores]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +105,8 @@ def train_adapter(
     file = trainee.snapshot(run.card)
     challenger = run.bench.measure(file)
     verdict = _judge(run, store, file, challenger)
-    return TrainingOutcome(run.folder, verdict, history, run.data.split.note)
+    propagated = _propagated(run, file, verdict)
+    return TrainingOutcome(run.folder, verdict, history, run.data.split.note, propagated)
 
 
 def _prepare_run(
@@ -206,6 +211,24 @@ def _again(run: _Run, store: AdapterStore, version: str, challenger: ValidationS
             store.activate(version)
         _write_result(run, verdict)
     return verdict
+
+
+def _propagated(
+    run: _Run, file: AdapterFile, verdict: Verdict
+) -> tuple[ValidationScores | None, ValidationScores]:
+    """One box propagated, before and after; measured once for a run, when it is already decided."""
+    path, task = run.folder / PROPAGATION_NAME, run.request.task
+    if run.fabric.broadcast(path.exists()):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        before = ValidationScores(known["before"]) if known["before"] is not None else None
+        return before, ValidationScores(known["after"])
+    before = run.bench.champion_propagated(verdict.champion.name, task)
+    after = run.bench.propagated(file, task)
+    if run.fabric.is_global_zero:
+        content = {"before": before.dice if before else None, "after": after.dice}
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, default=dict), encoding="utf-8")
+    return before, after
 
 
 def _write_result(run: _Run, verdict: Verdict) -> None:

@@ -1,7 +1,7 @@
 """How good a model is on whole cases: 3D Dice of each structure, a box on each of its slices."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,10 @@ from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.training.corrections import Correction
 from cobot.training.evaluate_prompts import Overlap
+from cobot.training.evaluate_propagation import propagated_dice, task_case
 from cobot.training.processes import summed
 from cobot.training.slice_dataset import LabelledSlice, SliceDataset
+from cobot.training.task import TrainingTask
 
 _ABSENT = -1.0
 
@@ -73,13 +75,32 @@ class Validator:
             encoder: embeds instead of it, if its encoder is the same; None is itself.
             kept: embeddings that need not be computed again.
         """
+
+        def overlaps(one: Correction) -> dict[int, float]:
+            found = self._case(one, segmenter, BatchPlan(cache=kept), encoder)
+            return {value: overlap.dice for value, overlap in found.items()}
+
+        return self._shared(overlaps)
+
+    def measure_propagated(self, segmenter: SliceSegmenter, task: TrainingTask) -> ValidationScores:
+        """3D Dice of every structure of every case, from one box on its middle slice."""
+        values = {name: value for value, name in self.labels.items()}
+
+        def followed(one: Correction) -> dict[int, float]:
+            dice = propagated_dice(task_case(one, task), segmenter)
+            return {values[name]: found for name, found in dice.items()}
+
+        return self._shared(followed)
+
+    def _shared(self, dice_of: Callable[[Correction], Mapping[int, float]]) -> ValidationScores:
+        """Scores of all cases, shared among the processes; label value to Dice for each case."""
         corrections = self.dataset.corrections
         values = list(self.labels)
         table = torch.zeros(len(corrections), len(values), dtype=torch.float64)
         for row in range(self.fabric.global_rank, len(corrections), self.fabric.world_size):
-            overlaps = self._case(corrections[row], segmenter, BatchPlan(cache=kept), encoder)
+            dice = dice_of(corrections[row])
             for column, value in enumerate(values):
-                table[row, column] = overlaps[value].dice if value in overlaps else _ABSENT
+                table[row, column] = dice.get(value, _ABSENT)
         table = summed(self.fabric, table).cpu()
         return ValidationScores(
             {
