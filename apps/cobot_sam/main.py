@@ -7,15 +7,22 @@ from typing import Any
 from cobot.sam.embeddings import EmbeddingService
 from cobot.server.datastore import KeepingDatastore
 from cobot.server.engine import SliceEngine, sam_loader
+from cobot.server.following import DATA_FOLDER, FollowedStore
 from cobot.server.names import unknown_image
+from cobot.server.predictions import PredictionStore
+from cobot.server.training_report import newest_first
+from cobot.server.worker import is_worker
+from cobot.training.task import TrainingTask
 from fastapi import HTTPException
 from lib.configs.choices import read_choices
 from lib.infers.sam_2d import Sam2D
+from lib.trainers.adapter_trainer import AdapterTrainer, TrainingPlace
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
@@ -26,9 +33,12 @@ class CobotSamApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         """Read the choices, then let MONAI Label ask for the tasks."""
         self.choices = read_choices(conf)
+        self.store = self.choices.store_of(Path(studies))
+        self.predictions = PredictionStore(Path(studies) / DATA_FOLDER / "predictions")
         self.engine = SliceEngine(
             sam_loader(self.choices.model, self.choices.weights, self.choices.device),
             EmbeddingService.in_home(disk_bytes=int(self.choices.embeddings_gb * 1e9)),
+            adapters=FollowedStore(self.store, self.choices.adapter),
         )
         super().__init__(
             app_dir=app_dir,
@@ -43,16 +53,41 @@ class CobotSamApp(MONAILabelApp):
         """A local folder keeps every label submitted; a remote store is MONAI Label's own."""
         if self.studies.startswith(("http://", "https://")):
             return super().init_datastore()
-        return KeepingDatastore(self.studies, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
+        return KeepingDatastore(
+            self.studies,
+            settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            self.predictions,
+            read_only=is_worker(),
+        )
 
     def init_infers(self) -> dict[str, InferTask]:
         """The tasks named by `--conf models`."""
-        offered = {"sam_2d": Sam2D(self.engine, self.choices.model, self.choices.window)}
+        sam_2d = Sam2D(self.engine, self.predictions, self.choices.model, self.choices.window)
+        offered = {"sam_2d": sam_2d}
         return {name: offered[name] for name in self.choices.models}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """One for each data set, if the labels are files of this machine."""
+        if not isinstance(self._datastore, KeepingDatastore):
+            return {}
+        chosen = self.choices
+        place = TrainingPlace(
+            Path(self.studies), self.store, chosen.model, chosen.weights, chosen.device
+        )
+        return {one.name: AdapterTrainer(TrainingTask.of(one), place) for one in chosen.trainers}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Which unlabelled study comes next: any, or the first by name."""
         return {"random": Random(), "first": First()}
+
+    def info(self) -> dict[str, Any]:
+        """As MONAI Label's; Slicer shows the first entry of `train_stats`, so the last run's."""
+        found = super().info()
+        return {**found, "train_stats": newest_first(found["train_stats"])}
+
+    def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
+        """Score from the server alone: a training's process would ask a server that may be gone."""
+        return super().async_scoring(method, params) if self._server_mode else {}
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
         """Answer a request about an image this server knows, by a task it offers."""
@@ -61,7 +96,11 @@ class CobotSamApp(MONAILabelApp):
             raise HTTPException(404, f"No model {request.get('model')!r} here; choose {offered}.")
         if not self._knows(str(request.get("image", ""))):
             raise HTTPException(404, unknown_image(str(request.get("image", ""))))
-        return super().infer(request, datastore)
+        # What is given for a study is kept; other images cannot be submitted here.
+        known = isinstance(self._datastore, KeepingDatastore)
+        study = known and bool(self._datastore.get_image_uri(str(request["image"])))
+        image_id = str(request["image"]) if study else ""
+        return super().infer({**request, "image_id": image_id}, datastore)
 
     def _knows(self, image: str) -> bool:
         """An image of the studies, of a session, or one MONAI Label has just received."""

@@ -20,6 +20,9 @@ def test_nothing_said_is_the_offline_default():
     assert read.labels[:2] == ("spleen", "liver")
     assert read.models == ("sam_2d",)
     assert read.embeddings_gb == 8
+    assert (read.adapter, read.store) == ("active", None)
+    assert [one.name for one in read.trainers] == ["abdomen", "spleen", "head_neck"]
+    assert read.store_of(Path("ct")) == Path("ct/.cobot/adapters/tiny")
 
 
 def test_strings_become_values_and_other_keys_are_monai_labels():
@@ -33,9 +36,23 @@ def test_strings_become_values_and_other_keys_are_monai_labels():
     assert read.models == ("sam_2d",)
 
 
+def test_data_sets_of_ones_own_are_trained_beside_public_ones(tmp_path):
+    own = tmp_path / "lung.toml"
+    own.write_text('name = "lung"\nwindow = [-1000, 200]\n[labels]\n"left lung" = 1\n')
+    read = choices.read_choices({"trainers": f"spleen, {own}", "store": "s", "adapter": "v0012"})
+    assert [one.name for one in read.trainers] == ["spleen", "lung"]
+    assert read.trainers[1].labels == {1: "left lung"}
+    assert (read.store_of(Path("ct")), read.adapter) == (Path("s"), "v0012")
+    assert choices.read_choices({"trainers": "none"}).trainers == ()
+
+
 @pytest.mark.parametrize(
     ("conf", "message"),
     [
+        ({"trainers": "hand"}, "--conf trainers 'hand'.*no public data set 'hand'"),
+        ({"trainers": "spleen,spleen"}, "--conf trainers.*each data set once"),
+        ({"trainers": "nowhere.toml"}, "nowhere.toml cannot be read"),
+        ({"adapter": "newest"}, "--conf adapter 'newest'.*should match.*active"),
         ({"models": "sam_2d,sam_9"}, "--conf models 'sam_2d,sam_9'.*sam_2d, or all"),
         ({"models": ""}, "--conf models.*sam_2d, or all"),
         ({"embeddings_gb": "-1"}, "--conf embeddings_gb '-1'.*greater than or equal to 0"),

@@ -2,16 +2,10 @@
 
 import json
 import os
-import queue
-import re
 import signal
-import subprocess
-import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,17 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-STARTUP_S = 180
 LABEL_INFO = [{"name": "spleen", "idx": 2}, {"name": "liver", "idx": 3}]
-
-
-@dataclass
-class Server:
-    process: subprocess.Popen[str]
-    address: str
-    studies: Path
-    lines: "queue.Queue[str | None]"
-    reader: threading.Thread
 
 
 @dataclass
@@ -51,38 +35,6 @@ class Study:
     spleen: np.ndarray
     click: list[int]
     roi: list[int]
-
-
-def start(studies: Path, folder: Path, conf: list[str]) -> Server:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cobot.cli.main", "serve", "--port", "0"]
-        + ["--studies", str(studies), "--device", "cpu", *conf],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "MONAI_LABEL_SESSION_PATH": str(folder / "sessions")},
-    )
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def read() -> None:
-        for line in process.stdout:
-            lines.put(line)
-        lines.put(None)
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    seen = ""
-    deadline = time.monotonic() + STARTUP_S
-    while time.monotonic() < deadline:
-        line = lines.get(timeout=STARTUP_S)
-        if line is None:
-            break
-        seen += line
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            return Server(process, found.group(), studies, lines, reader)
-    process.kill()
-    raise AssertionError(f"the server did not start:\n{seen}")
 
 
 @pytest.fixture(scope="module")
@@ -103,23 +55,13 @@ def study(tmp_path_factory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def server(study, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    running = start(study.file.parent, folder, ["--labels", "spleen,liver"])
-    yield running
-    if running.process.poll() is None:
-        running.process.kill()
-    running.process.wait(timeout=30)
-    running.reader.join(timeout=30)
-    running.process.stdout.close()
+def server(study, start_server):
+    return start_server(study.file.parent, "--labels", "spleen,liver")
 
 
 @pytest.fixture(scope="module")
-def client(server, tmp_path_factory):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from monailabel.client import MONAILabelClient
-    return MONAILabelClient(server.address, str(tmp_path_factory.mktemp("client")), "user-1")
+def client(server, client_of):
+    return client_of(server)
 
 
 def ask(client, study: Study, **request: Any) -> tuple[str, dict[str, Any]]:

@@ -16,8 +16,8 @@ from cobot.sam.build import build, encoder_shape
 from cobot.sam.embedding_disk import EmbeddingDisk
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.sam.weights import LoadedSam, save_half
-from cobot.server.engine import SliceEngine, sam_loader
+from cobot.sam.weights import LoadedSam
+from cobot.server.engine import SliceEngine
 from cobot.server.study import FileStamp, Study
 from cobot.volume import Volume
 
@@ -44,13 +44,31 @@ def file(loaded):
     return replace(made, tensors=learned)
 
 
+class Chosen:
+    """An adapter source that does as it is told; the version's name says nothing to the engine."""
+
+    def __init__(self, file=None, required=False):
+        self.required = required
+        self.use(file)
+
+    def use(self, file, version="v0001"):
+        self.file, self.version = file, version if file else None
+
+    def wanted(self):
+        return self.version
+
+    def read(self, version):
+        assert version == self.version
+        return self.file
+
+
 @pytest.fixture
 def start(loaded):
     """Engines on one service each; their threads end with the test."""
     started = []
 
-    def make(service=None):
-        engine = SliceEngine(lambda: SliceSegmenter(loaded), service, reach=1)
+    def make(service=None, adapters=None):
+        engine = SliceEngine(lambda: SliceSegmenter(loaded), service, 1, adapters)
         started.append(engine)
         return engine
 
@@ -104,30 +122,34 @@ def test_neighbours_are_there_when_the_annotator_comes(start, study):
 
 
 def test_an_adapter_in_and_out_again_never_on_anothers_embedding(start, study, file):
-    engine = start()
+    chosen = Chosen()
+    engine = start(adapters=chosen)
     base = click(engine, study)
-    engine.use_adapter(file)
+    chosen.use(file)
     adapted = click(engine, study)
+    assert (base.adapter, adapted.adapter) == (None, "v0001")
     assert not adapted.encoder_cached
     assert adapted.predicted_iou != base.predicted_iou
-    engine.use_adapter(None)
+    chosen.use(None)
     again = click(engine, study)
     assert again.encoder_cached
     assert again.predicted_iou == base.predicted_iou
-    engine.use_adapter(file)
+    chosen.use(file)
     assert click(engine, study).encoder_cached
     assert click(engine, study).predicted_iou == adapted.predicted_iou
 
 
 def test_a_click_that_is_being_answered_keeps_its_adapter(start, study, file, monkeypatch):
-    engine = start()
+    chosen = Chosen()
+    engine = start(adapters=chosen)
     alone = click(start(), study)
     encoding, swapped = threading.Event(), threading.Event()
     kept = SliceSegmenter.encode
 
     def encode(self, views):
-        encoding.set()
-        assert swapped.wait(WAIT_S)
+        if not swapped.is_set():
+            encoding.set()
+            assert swapped.wait(WAIT_S)
         return kept(self, views)
 
     monkeypatch.setattr(SliceSegmenter, "encode", encode)
@@ -135,29 +157,43 @@ def test_a_click_that_is_being_answered_keeps_its_adapter(start, study, file, mo
     clicking = threading.Thread(target=lambda: answers.append(click(engine, study)))
     clicking.start()
     assert encoding.wait(WAIT_S)
-    engine.use_adapter(file)
+    chosen.use(file)
+    second = threading.Thread(target=lambda: answers.append(click(engine, study)))
+    second.start()
     swapped.set()
     clicking.join()
-    assert answers[0].predicted_iou == alone.predicted_iou
-    assert click(engine, study).predicted_iou != alone.predicted_iou
+    second.join()
+    by_adapter = {answer.adapter: answer.predicted_iou for answer in answers}
+    assert by_adapter[None] == alone.predicted_iou
+    assert by_adapter["v0001"] != alone.predicted_iou
 
 
-def test_another_bases_adapter_leaves_the_one_in_use(start, study, file):
-    engine = start()
-    engine.use_adapter(file)
-    before = click(engine, study)
-    with pytest.raises(AdapterError, match="made for tiny with base weights SHA-256 1111"):
-        engine.use_adapter(replace(file, card=replace(file.card, base_sha256="1" * 64)))
-    assert click(engine, study).predicted_iou == before.predicted_iou
-
-
-def test_a_server_starts_with_an_adapter_or_says_at_once_that_it_does_not_fit(
-    loaded, file, tmp_path
+def test_a_version_that_does_not_fit_leaves_the_one_in_use_and_every_answer_says_so(
+    start, study, file
 ):
-    weights = tmp_path / "tiny.safetensors"
-    save_half(loaded.sam, weights, {})
-    with pytest.raises(AdapterError, match="made for tiny with base weights SHA-256 0000"):
-        sam_loader("tiny", weights, "cpu", file)
-    sha256 = sam_loader("tiny", weights, "cpu")().base_sha256
-    fitting = replace(file, card=replace(file.card, base_sha256=sha256))
-    assert sam_loader("tiny", weights, "cpu", fitting)().adapter_hash
+    chosen = Chosen(file)
+    engine = start(adapters=chosen)
+    before = click(engine, study)
+    foreign = replace(file, card=replace(file.card, base_sha256="1" * 64))
+    chosen.use(foreign, "v0002")
+    for _ in range(2):
+        answer = click(engine, study)
+        assert (answer.adapter, answer.predicted_iou) == ("v0001", before.predicted_iou)
+        assert answer.trouble.startswith("Answered by adapter v0001. Adapter v0002: ")
+        assert "made for tiny with base weights SHA-256 1111" in answer.trouble
+    chosen.use(file)
+    assert click(engine, study).trouble == ""
+
+
+def test_a_first_version_that_does_not_fit_leaves_the_base(start, study, file):
+    foreign = replace(file, card=replace(file.card, base_sha256="1" * 64))
+    answer = click(start(adapters=Chosen(foreign)), study)
+    assert answer.adapter is None
+    assert "the base without an adapter" in answer.trouble
+
+
+def test_a_version_that_the_user_named_is_answered_with_or_nothing_is(start, study, file):
+    assert click(start(adapters=Chosen(file, required=True)), study).adapter == "v0001"
+    foreign = replace(file, card=replace(file.card, base_sha256="1" * 64))
+    with pytest.raises(AdapterError, match="made for tiny with base weights SHA-256 1111"):
+        click(start(adapters=Chosen(foreign, required=True)), study)

@@ -1,6 +1,7 @@
 """What `cobot serve` refuses before anything slow happens, and what it tells MONAI Label."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -97,6 +98,16 @@ def test_scoring_and_tracking_are_off_and_sessions_long(options):
     assert settings["MONAI_LABEL_AUTO_UPDATE_SCORING"] == "false"
     assert settings["MONAI_LABEL_TRACKING_ENABLED"] == "false"
     assert settings["MONAI_LABEL_SESSION_EXPIRY"] == "43200"
+
+
+def test_a_trainings_process_finds_the_app_and_knows_the_server(options, monkeypatch):
+    app = str(options.app.resolve())
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    settings = environment(options, 8123)
+    assert settings["PYTHONPATH"] == app
+    assert settings["COBOT_SERVER_PID"] == str(os.getpid())
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    assert environment(options, 8123)["PYTHONPATH"] == os.pathsep.join(["elsewhere", app])
 
 
 @pytest.mark.parametrize(

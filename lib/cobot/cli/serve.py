@@ -28,17 +28,40 @@ def serve(
         str,
         typer.Option(help="Structures to segment: spleen,liver.", show_default="abdomen"),
     ] = "",
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder of adapter versions.", show_default="in the studies"),
+    ] = None,
+    adapter: Annotated[
+        str, typer.Option(help="Version that answers: active follows the store; or v0003; or none.")
+    ] = "active",
+    trainers: Annotated[
+        str,
+        typer.Option(
+            help="What may be trained: data sets by name, and TOML files of your own; or none.",
+            show_default="spleen,abdomen,head_neck",
+        ),
+    ] = "",
 ) -> None:
     """Serve a folder of studies to 3D Slicer through MONAI Label, until Ctrl-C."""
     from cobot.server.launcher import ServeOptions, default_app
     from cobot.server.launcher import serve as run_server
 
-    conf = {"model": model, "device": device, "window": window}
+    conf = {"model": model, "device": device, "window": window, "adapter": adapter}
     if weights is not None:
         conf["weights"] = str(weights.resolve())
     if labels:
         conf["labels"] = labels
+    if store is not None:
+        conf["store"] = str(store.resolve())
+    if trainers:
+        conf["trainers"] = ",".join(_absolute(name.strip()) for name in trainers.split(","))
     run_server(
         ServeOptions(studies=studies, app=app or default_app(), host=host, port=port, conf=conf),
         typer.echo,
     )
+
+
+def _absolute(trainer: str) -> str:
+    """A data set's file by its whole path; a name as it is."""
+    return str(Path(trainer).resolve()) if trainer.endswith(".toml") else trainer

@@ -24,7 +24,6 @@ from monailabel.endpoints import (
     model,
     scoring,
     session,
-    train,
 )
 from monailabel.endpoints.infer import ResultType, run_inference
 from monailabel.interfaces.exception import (
@@ -34,9 +33,10 @@ from monailabel.interfaces.exception import (
 )
 from monailabel.interfaces.utils.app import app_instance
 
+from cobot.server import training_routes
 from cobot.server.names import require_safe_name
 
-SERVER_KEYS = frozenset({"image", "model", "session", "session_id", "description"})
+SERVER_KEYS = frozenset({"image", "image_id", "model", "session", "session_id", "description"})
 """Decided by the server from the address; a client's `params` may not override them."""
 
 infer = APIRouter(prefix="/infer", tags=["Infer"])
@@ -99,17 +99,21 @@ def refuse_changes(request: Request) -> None:
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Build the MONAI Label app before the first request; no model is loaded."""
+    """Build the MONAI Label app before the first request; no model is loaded.
+
+    A training ends with the server: otherwise the server would wait for it, for hours.
+    """
     instance = app_instance()
     instance.server_mode(True)
     instance.on_init_complete()
     yield
+    training_routes.stop_training()
 
 
 def create_app() -> FastAPI:
     """The ASGI app; MONAI Label's settings say which app and studies it serves."""
     asgi = FastAPI(title="sam-cobot", docs_url="/", redoc_url=None, lifespan=lifespan)
-    for module in (info, activelearning, train, scoring, batch_infer, logs):
+    for module in (info, activelearning, training_routes, scoring, batch_infer, logs):
         asgi.include_router(module.router)
     asgi.include_router(infer)
     asgi.include_router(datastore.router, dependencies=[Depends(check_names)])

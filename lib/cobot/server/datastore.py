@@ -1,18 +1,31 @@
 """A folder of studies whose labels are never lost: what is replaced is copied first."""
 
 import json
+import logging
+import os
 import shutil
+import tempfile
 import threading
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
+from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore
 
 from cobot.atomic import atomic_path
+from cobot.errors import CobotError
+from cobot.io import read_grid, write_label_map
+from cobot.server.following import NO_ADAPTER
 from cobot.server.names import label_names, require_safe_name, unknown_image
+from cobot.server.predictions import GivenMask, PredictionStore, compose
+from cobot.training.corrections import FINAL_TAG, PREDICTION_TAG
+from cobot.volume import LabelMap
+
+logger = logging.getLogger(__name__)
 
 EXTENSIONS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
 """One file a volume, readable by Slicer and by `cobot.io`."""
@@ -23,13 +36,31 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
 
     `labels/<tag>/` holds the newest label of each image, as MONAI Label has it;
     `labels/history/<image>/` holds the ones it replaced or deleted, each with the information it
-    was submitted with.
+    was submitted with. With a submitted label, what the model had answered for the same structures
+    is laid into `labels/original/`, and the label's information says which adapter version that
+    was, and when.
     """
 
-    def __init__(self, studies: str, auto_reload: bool) -> None:
-        """Open a folder of studies; `auto_reload` watches it for files that come and go."""
+    def __init__(
+        self,
+        studies: str,
+        auto_reload: bool,
+        predictions: PredictionStore | None = None,
+        read_only: bool = False,
+    ) -> None:
+        """Open a folder of studies.
+
+        Args:
+            studies: the folder.
+            auto_reload: watch it for files that come and go.
+            predictions: what the model answered; None keeps none with the labels.
+            read_only: take the record of the folder as it is, and add no new files to it.
+        """
         self._saving = threading.Lock()
-        super().__init__(studies, extensions=EXTENSIONS, auto_reload=auto_reload)
+        self._predictions = predictions
+        super().__init__(
+            studies, extensions=EXTENSIONS, auto_reload=auto_reload, read_only=read_only
+        )
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Store an uploaded image under its name, never over another image.
@@ -59,12 +90,16 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
             # MONAI Label would follow the link and delete the file in the download.
             if listed.is_symlink():
                 listed.unlink()
+        if self._predictions is not None:
+            self._predictions.forget(image_id)
         super().remove_image(image_id)
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
         """Store a label; the one it replaces is copied to the history first.
+
+        A final label is stored with the prediction that it corrects.
 
         Raises:
             HTTPException: 404 if the image is unknown, 422 for an unusable tag or file type.
@@ -74,13 +109,47 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
         if not self.get_image_uri(image_id):
             raise HTTPException(404, unknown_image(image_id))
         info = {**(label_info or {}), **label_names((label_info or {}).get("label_info"))}
+        names: Mapping[str, int] = info.get("label_names", {})
+        corrects = self._corrected(image_id, names) if label_tag == FINAL_TAG else ()
+        if label_tag == FINAL_TAG:
+            info |= _origin(corrects)
         with self._saving:
-            replaced = self._keep(image_id, label_tag)
-            label_id = str(super().save_label(image_id, label_filename, label_tag, info))
-            current = Path(self.get_label_uri(image_id, label_tag))
-            if replaced is not None and replaced != current:
-                replaced.unlink(missing_ok=True)
+            label_id = self._replace(image_id, label_filename, label_tag, info)
+            if corrects:
+                self._keep_prediction(image_id, names, corrects)
         return label_id
+
+    def _replace(self, image_id: str, file: str, tag: str, info: dict[str, Any]) -> str:
+        """Store a label in the place of the one there is, which goes to the history."""
+        replaced = self._keep(image_id, tag)
+        label_id = str(super().save_label(image_id, file, tag, info))
+        current = Path(self.get_label_uri(image_id, tag))
+        if replaced is not None and replaced != current:
+            replaced.unlink(missing_ok=True)
+        return label_id
+
+    def _corrected(self, image_id: str, names: Mapping[str, int]) -> tuple[GivenMask, ...]:
+        """What the model answered for the structures of a label."""
+        if self._predictions is None:
+            return ()
+        return tuple(one for one in self._predictions.of(image_id) if one.label in names)
+
+    def _keep_prediction(
+        self, image_id: str, names: Mapping[str, int], given: tuple[GivenMask, ...]
+    ) -> None:
+        """Lay the answers beside the label; failing at it never loses the label."""
+        image = Path(self.get_image_uri(image_id))
+        try:
+            grid = read_grid(image)
+            values = {value: name for name, value in names.items()}
+            voxels = compose(given, names, grid.shape)
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "prediction.nii.gz"
+                write_label_map(LabelMap(voxels, grid.affine, values), file, like=image)
+                info = {"label_names": dict(names), **_origin(given)}
+                self._replace(image_id, str(file), PREDICTION_TAG, info)
+        except (CobotError, OSError) as error:
+            logger.warning("A prediction was not kept with its label: %s", error)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Take a label out of use; a copy stays in the history."""
@@ -105,9 +174,36 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
             partial.write_text(json.dumps(self.get_label_info(image_id, tag), indent=2))
         return present
 
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        """Write the record whole or not at all; MONAI Label would truncate it first.
+
+        A training reads it from another process, and it alone says what labels' values mean.
+        """
+        if lock:
+            with FileLock(self._lock_file):
+                self._update_datastore_file(lock=False)
+            return
+        record = Path(self._datastore_config_path)
+        content = self._datastore.model_dump(exclude={"base_path"})
+        with atomic_path(record) as partial:
+            partial.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
+        self._config_ts = os.stat(record).st_mtime
+
     def _require_known_type(self, filename: str) -> None:
         if not filename.endswith(tuple(pattern.lstrip("*") for pattern in EXTENSIONS)):
             known = ", ".join(pattern.lstrip("*") for pattern in EXTENSIONS)
             raise HTTPException(
                 422, f"File type of {Path(filename).name!r} is unknown; send one of {known}."
             )
+
+
+def _origin(given: tuple[GivenMask, ...]) -> dict[str, object]:
+    """When a label was submitted, and which version had answered what before, and when."""
+    origin: dict[str, object] = {"submitted": datetime.now(timezone.utc).isoformat()}
+    if given:
+        newest = max(given, key=lambda one: one.time)
+        answers: dict[str, list[dict[str, object]]] = {}
+        for one in given:
+            answers.setdefault(one.label, []).append(one.note())
+        origin |= {"adapter_version": newest.adapter or NO_ADAPTER, "predictions": answers}
+    return origin

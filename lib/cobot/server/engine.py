@@ -4,25 +4,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from cobot.adapters.checkpoint import AdapterFile, check_base
-from cobot.errors import PromptError, WeightsError
+from cobot.errors import AdapterError, PromptError, WeightsError
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io.images import read_volume
 from cobot.planes import Slice, plane_across
 from cobot.prompts import ObjectPrompts
-from cobot.sam.adapted import adapted_segmenter, swap_adapter
+from cobot.sam.adapted import swap_adapter
 from cobot.sam.answer import SliceMask
 from cobot.sam.build import encoder_shape
 from cobot.sam.device import choose_device
 from cobot.sam.embeddings import EmbeddingService, WantedSlice
 from cobot.sam.prefetch import outward
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.sam.weights import default_weights_path, file_sha256, load_sam
+from cobot.sam.weights import default_weights_path, load_sam
+from cobot.server.following import AdapterSource, BaseAlone
 from cobot.server.lru import Lru
 from cobot.server.study import FileStamp, Study
 from cobot.slicing import cut_slice, stack_masks
@@ -46,6 +46,8 @@ class SliceAnswer:
         window: the window the slice was seen through.
         encoder_cached: the slice had been encoded by an earlier click.
         seconds: time spent, by step.
+        adapter: the version that answered; None is the base alone.
+        trouble: why that is not the version it should be, in a sentence; empty if it is.
     """
 
     label_map: LabelMap
@@ -53,6 +55,17 @@ class SliceAnswer:
     window: IntensityWindow
     encoder_cached: bool
     seconds: Mapping[str, float]
+    adapter: str | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _InUse:
+    """A segmenter, the adapter version in it, and why another one could not be used."""
+
+    segmenter: SliceSegmenter
+    adapter: str | None
+    trouble: str = ""
 
 
 @dataclass(slots=True)
@@ -74,6 +87,11 @@ class SliceEngine:
 
     What it remembers are values with keys (volumes, windows, embeddings), never a current image:
     two people may click on two studies at once, and the segmenter lets them take turns.
+
+    Before each answer it looks which adapter is wanted. Another one is put onto the base, which is
+    not loaded again; clicks being answered finish with the adapter they began with, and no
+    embedding of one adapter is ever decoded with another. A version that cannot be used leaves the
+    one in use, and every answer says so.
     """
 
     def __init__(
@@ -81,34 +99,25 @@ class SliceEngine:
         make_segmenter: Callable[[], SliceSegmenter],
         embeddings: EmbeddingService | None = None,
         reach: int = REACH_SLICES,
+        adapters: AdapterSource | None = None,
     ) -> None:
         """Prepare without loading anything.
 
         Args:
-            make_segmenter: runs once, at the first click.
+            make_segmenter: makes the base's, at the first click.
             embeddings: where embeddings are kept; by default an own service, in memory only.
             reach: how many slices to either side `embed_ahead` goes.
+            adapters: says which adapter answers; by default the base does, alone.
         """
         self._make_segmenter = make_segmenter
         self._reach = reach
-        self._current: SliceSegmenter | None = None
-        self._changing = threading.Lock()
+        self._adapters: AdapterSource = adapters or BaseAlone()
+        self._current: _InUse | None = None
+        self._unusable: dict[str, str] = {}
+        self._changing = threading.RLock()
         self._studies = Lru[FileStamp, Study](KEPT_VOLUMES, lambda _: 1)
         self._windows = Lru[tuple[FileStamp, str], IntensityWindow](KEPT_WINDOWS, lambda _: 1)
         self._embeddings = embeddings or EmbeddingService()
-
-    def use_adapter(self, file: AdapterFile | None) -> None:
-        """Answer with another adapter from the next click on, or with the base alone.
-
-        The base is not loaded again. Clicks being answered finish with the adapter they began
-        with, and no embedding of one adapter is ever decoded with another.
-
-        Raises:
-            AdapterError: it was made for another base; the adapter in use stays.
-        """
-        with self._changing:
-            self._current = swap_adapter(self._loaded(), file)
-        self._embeddings.cancel_prefetch()
 
     def close(self) -> None:
         """End the work done ahead; clicks are still answered."""
@@ -132,6 +141,7 @@ class SliceEngine:
             WindowError: the window is unknown or does not fit the volume.
             PromptError: there is nothing to segment on that slice.
             WeightsError: the model's weights are missing or damaged.
+            AdapterError: the version that the user named cannot be used.
         """
         watch = Stopwatch()
         slice_ = cut_slice(study.volume, plane_across(study.volume.affine, K_AXIS), slice_k)
@@ -141,7 +151,8 @@ class SliceEngine:
         with watch.step("window"):
             window = self._window(study, window_text)
         with watch.step("model"):
-            segmenter = self._segmenter()
+            in_use = self._in_use()
+            segmenter = in_use.segmenter
         with watch.step("view"):
             view = segmenter.view(slice_, window, [prompts])
         with self._embeddings.requests_first():
@@ -155,6 +166,8 @@ class SliceEngine:
             window=window,
             encoder_cached=found.cached,
             seconds={**watch.seconds, **({"encode": 0.0} if found.cached else {})},
+            adapter=in_use.adapter,
+            trouble=in_use.trouble,
         )
 
     def embed_ahead(
@@ -170,24 +183,62 @@ class SliceEngine:
             window: as the slice is seen.
             viewer: who looks; what was to be embedded ahead for them before is dropped.
         """
-        segmenter, volume = self._segmenter(), study.volume
+        segmenter, volume = self._in_use().segmenter, study.volume
         plane = plane_across(volume.affine, K_AXIS)
         near = outward(slice_k, volume.shape[K_AXIS], self._reach)
         neighbours = (cut_slice(volume, plane, index) for index in near)
         wanted = (WantedSlice(segmenter.view(one, window), str(study.stamp)) for one in neighbours)
         self._embeddings.prefetch(viewer, segmenter, wanted)
 
-    def _segmenter(self) -> SliceSegmenter:
-        """The segmenter in use; a swap under way does not hold a click up."""
+    def _in_use(self) -> _InUse:
+        """What answers now; while one click changes the adapter, others use the one before."""
         current = self._current
-        if current is not None:
+        try:
+            wanted = self._adapters.wanted()
+        except AdapterError as error:
+            return self._in_spite_of(str(error))
+        if current is not None and current.adapter == wanted:
             return current
-        with self._changing:
-            return self._loaded()
+        if not self._changing.acquire(blocking=current is None):
+            assert current is not None
+            return current
+        try:
+            return self._change(wanted)
+        finally:
+            self._changing.release()
 
-    def _loaded(self) -> SliceSegmenter:
-        """The segmenter in use, made now if need be; for who holds `_changing`."""
-        self._current = self._current or self._make_segmenter()
+    def _change(self, wanted: str | None) -> _InUse:
+        """Put the wanted version into use; for who holds `_changing`."""
+        loaded = self._loaded()
+        if loaded.adapter == wanted:
+            return loaded
+        if wanted not in self._unusable:
+            try:
+                file = self._adapters.read(wanted) if wanted else None
+                self._current = _InUse(swap_adapter(loaded.segmenter, file), wanted)
+                self._embeddings.cancel_prefetch()
+                return self._current
+            except AdapterError as error:
+                # A version never changes: what is wrong with it now will be at the next click.
+                self._unusable[str(wanted)] = str(error)
+        return self._in_spite_of(f"Adapter {wanted}: {self._unusable[str(wanted)]}")
+
+    def _in_spite_of(self, trouble: str) -> _InUse:
+        """What is in use, with the reason why nothing else is.
+
+        Raises:
+            AdapterError: the user asked for one version and no other.
+        """
+        if self._adapters.required:
+            raise AdapterError(trouble)
+        with self._changing:
+            current = self._loaded()
+        used = f"adapter {current.adapter}" if current.adapter else "the base without an adapter"
+        return replace(current, trouble=f"Answered by {used}. {trouble}")
+
+    def _loaded(self) -> _InUse:
+        """What is in use; the base, if nothing was yet."""
+        self._current = self._current or _InUse(self._make_segmenter(), None)
         return self._current
 
     def _window(self, study: Study, text: str) -> IntensityWindow:
@@ -202,21 +253,17 @@ def _as_label_map(answer: SliceMask, slice_: Slice, volume: Volume, label: str) 
     return stack_masks({slice_.index: values}, slice_.plane, volume, {1: label})
 
 
-def sam_loader(
-    model: str, weights: Path | None, device: str, adapter: AdapterFile | None = None
-) -> Callable[[], SliceSegmenter]:
+def sam_loader(model: str, weights: Path | None, device: str) -> Callable[[], SliceSegmenter]:
     """A function that loads a SAM onto a device when it is called; what is missing is said now.
 
     Args:
         model: tiny, vit_b, vit_l or vit_h.
         weights: file of base weights; None takes the model's own.
         device: auto or empty (the GPU if there is one), cpu, cuda or cuda:N.
-        adapter: to fold in; None runs the base alone.
 
     Raises:
         ConfigError: no such encoder or device.
         WeightsError: there is no file of weights.
-        AdapterError: the adapter was made for another base.
     """
     shape, place = encoder_shape(model), choose_device(device)
     file = weights or default_weights_path(shape.name)
@@ -225,7 +272,4 @@ def sam_loader(
             f"The weights of {model} are not at {file}; check --weights (in MONAI Label --conf "
             f"weights), or leave it out: tiny is built in, others come by `cobot fetch {model}`."
         )
-    if adapter is None:
-        return lambda: SliceSegmenter(load_sam(model, weights), place)
-    check_base(adapter.card, shape.name, file_sha256(file))
-    return lambda: adapted_segmenter(load_sam(model, weights), adapter, place)
+    return lambda: SliceSegmenter(load_sam(model, weights), place)

@@ -14,9 +14,14 @@ import numpy as np
 import uvicorn
 
 import cobot
-from cobot.errors import ConfigError
+from cobot.adapters.checkpoint import check_base
+from cobot.adapters.choice import ACTIVE
+from cobot.errors import AdapterError, ConfigError
 from cobot.intensity import window_rule
+from cobot.sam.weights import default_weights_path, file_sha256
 from cobot.server.engine import sam_loader
+from cobot.server.following import FollowedStore, default_store
+from cobot.server.worker import SERVER_PID
 from cobot.volume import Volume
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -99,6 +104,33 @@ def check_choices(conf: Mapping[str, str]) -> None:
     window_rule(conf.get("window", "auto"), anywhere)
 
 
+def check_adapter(conf: Mapping[str, str], studies: Path) -> str:
+    """Look at the adapter that the first click will be answered with.
+
+    Returns:
+        A warning about an active version that cannot be used, or nothing.
+
+    Raises:
+        AdapterError: a version that the user named cannot be used.
+    """
+    model = conf.get("model", "tiny")
+    store = Path(conf.get("store") or default_store(studies, model))
+    source = FollowedStore(store, conf.get("adapter", ACTIVE))
+    try:
+        version = source.wanted()
+        if version is not None:
+            weights = Path(conf["weights"]) if conf.get("weights") else default_weights_path(model)
+            check_base(source.read(version).card, model, file_sha256(weights))
+    except AdapterError as error:
+        if source.required:
+            raise
+        return (
+            f"Warning: the active adapter of {store} cannot be used, so the base will answer "
+            f"without one. {error} To choose another: cobot adapters activate."
+        )
+    return ""
+
+
 def _listing(names: list[str]) -> str:
     if not names:
         return "nothing"
@@ -131,7 +163,12 @@ def open_port(host: str, port: int) -> socket.socket:
 
 
 def environment(options: ServeOptions, port: int) -> dict[str, str]:
-    """MONAI Label's settings: no scoring, no tracking, long sessions, this app and studies."""
+    """MONAI Label's settings: no scoring, no tracking, long sessions, this app and studies.
+
+    A training's own process inherits them: it finds the app's package by PYTHONPATH, and by this
+    process's id it knows when nobody waits for it any more.
+    """
+    paths = [os.environ.get("PYTHONPATH", ""), str(options.app.resolve())]
     return {
         "MONAI_LABEL_APP_DIR": str(options.app.resolve()),
         "MONAI_LABEL_STUDIES": str(options.studies.resolve()),
@@ -141,6 +178,8 @@ def environment(options: ServeOptions, port: int) -> dict[str, str]:
         "MONAI_LABEL_TASKS_SCORING": "false",
         "MONAI_LABEL_TRACKING_ENABLED": "false",
         "MONAI_LABEL_SESSION_EXPIRY": str(SESSION_EXPIRY_S),
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        SERVER_PID: str(os.getpid()),
     }
 
 
@@ -152,10 +191,12 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
         announce: told what a person should read: the address, warnings, the end.
 
     Raises:
-        CobotError: see `check`, `check_choices` and `open_port`.
+        CobotError: see `check`, `check_choices`, `check_adapter` and `open_port`.
     """
     check(options)
     check_choices(options.conf)
+    if warning := check_adapter(options.conf, options.studies):
+        announce(warning)
     with open_port(options.host, options.port) as listener:
         port = listener.getsockname()[1]
         os.environ.update(environment(options, port))

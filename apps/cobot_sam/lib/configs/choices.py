@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from cobot.adapters.choice import ACTIVE
+from cobot.datasets.catalogue import PUBLIC, dataset
+from cobot.datasets.description import Dataset
 from cobot.errors import ConfigError
+from cobot.server.following import NO_ADAPTER, default_store
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 MODELS = ("sam_2d",)
@@ -32,11 +36,16 @@ class Choices(BaseModel):
         window: the intensity window offered first: auto, a preset or `lower,upper`.
         labels: the structures Slicer makes segments for.
         models: the tasks offered.
+        store: folder of adapter versions; None is one among the studies, see `default_store`.
+        adapter: which version answers: active (whichever is, at the moment), one by its name, or
+            none.
+        trainers: data sets to learn: names of public ones and TOML files of one's own; empty or
+            none offers no training.
         embeddings_gb: the most the user's cache folder may hold of embeddings, which tell little
             less than the images they come from; 0 keeps none beyond the process.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
 
     model: str = "tiny"
     weights: Path | None = None
@@ -44,7 +53,14 @@ class Choices(BaseModel):
     window: str = "auto"
     labels: tuple[str, ...] = LABELS
     models: tuple[str, ...] = MODELS
+    store: Path | None = None
+    adapter: str = Field(default=ACTIVE, pattern=rf"^({ACTIVE}|{NO_ADAPTER}|v\d{{4,}})$")
+    trainers: tuple[Dataset, ...] = Field(default=tuple(PUBLIC), validate_default=True)
     embeddings_gb: float = Field(default=8, ge=0, allow_inf_nan=False)
+
+    def store_of(self, studies: Path) -> Path:
+        """The folder of adapter versions for a folder of studies."""
+        return self.store or default_store(studies, self.model)
 
     @field_validator("labels", "models", mode="before")
     @classmethod
@@ -61,6 +77,17 @@ class Choices(BaseModel):
         if unknown or not names:
             raise ValueError(f"expected some of {', '.join(MODELS)}, or all")
         return names
+
+    @field_validator("trainers", mode="before")
+    @classmethod
+    def _described(cls, names: object) -> tuple[Dataset, ...]:
+        listed = cls._split(names)
+        assert isinstance(listed, tuple)
+        found = tuple(dataset(name) for name in listed if listed != (NO_ADAPTER,))
+        titles = [one.name for one in found]
+        if len(set(titles)) != len(titles):
+            raise ValueError(f"expected each data set once, got {', '.join(titles)}")
+        return found
 
     @field_validator("labels")
     @classmethod

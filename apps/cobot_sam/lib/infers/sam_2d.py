@@ -6,13 +6,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cobot.errors import CobotError, ConfigError, WeightsError
+from cobot.errors import AdapterError, CobotError, ConfigError, WeightsError
 from cobot.intensity import PRESETS
 from cobot.io.images import write_label_map
 from cobot.server.engine import SliceAnswer, SliceEngine
+from cobot.server.following import NO_ADAPTER
+from cobot.server.predictions import GivenMask, PredictionStore
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
@@ -29,7 +32,9 @@ EMPTY = (
 class Sam2D(InferTask):
     """One slice across k, segmented by SAM from clicks and a ROI."""
 
-    def __init__(self, engine: SliceEngine, model: str, window: str) -> None:
+    def __init__(
+        self, engine: SliceEngine, predictions: PredictionStore, model: str, window: str
+    ) -> None:
         """Offer the task; nothing is loaded before the first click."""
         offered = [window, *(name for name in ("auto", *PRESETS) if name != window)]
         super().__init__(
@@ -40,6 +45,7 @@ class Sam2D(InferTask):
             config={"window": offered},
         )
         self._engine = engine
+        self._predictions = predictions
         self._model = model
         self._window = window
         # A folder of its own: a client on this machine may save answers under the same name in
@@ -64,11 +70,25 @@ class Sam2D(InferTask):
             )
             written = time.perf_counter()
             file = _write(answer, clicks, image, Path(self._answers.name))
+            self._keep(str(request.get("image_id", "")), question, answer)
             viewer = str(request.get("client_id", ""))
             self._engine.embed_ahead(study, question.slice_k, answer.window, viewer)
         end = time.perf_counter()
         seconds = {"read": read_s, **answer.seconds, "write": end - written, "total": end - start}
         return str(file), self._report(question, answer, seconds)
+
+    def _keep(self, image_id: str, question: SliceQuestion, answer: SliceAnswer) -> None:
+        """Remember what was answered about a study: a submitted label will correct it."""
+        if not image_id:
+            return
+        k = question.slice_k
+        mask = answer.label_map.voxels[:, :, k] > 0
+        now = datetime.now(timezone.utc)
+        given = GivenMask(question.prompts.label, k, mask, answer.adapter, now)
+        try:
+            self._predictions.keep(image_id, given)
+        except (CobotError, OSError) as error:
+            logger.warning("An answer was not kept for training: %s", error)
 
     def _report(
         self, question: SliceQuestion, answer: SliceAnswer, seconds: Mapping[str, float]
@@ -82,8 +102,13 @@ class Sam2D(InferTask):
             "window": [answer.window.lower, answer.window.upper],
             "encoder_cached": answer.encoder_cached,
             "latencies": {step: round(value, 4) for step, value in seconds.items()},
-            "notes": [*question.notes, *([EMPTY] if empty else [])],
+            "notes": [
+                *question.notes,
+                *([EMPTY] if empty else []),
+                *([answer.trouble] if answer.trouble else []),
+            ],
             "model": self._model,
+            "adapter": answer.adapter or NO_ADAPTER,
             "disclaimer": DISCLAIMER,
         }
 
@@ -102,6 +127,6 @@ def refusals(image: Path) -> Iterator[None]:
         yield
     except CobotError as error:
         message = str(error).replace(f"{image.parent}/", "")
-        status = 503 if isinstance(error, WeightsError | ConfigError) else 422
+        status = 503 if isinstance(error, WeightsError | ConfigError | AdapterError) else 422
         logger.info("Refused with %s: %s", status, type(error).__name__)
         raise HTTPException(status, message) from None

@@ -1,0 +1,1 @@
+"""What Slicer may train: one trainer a data set."""
