@@ -1,11 +1,15 @@
 """`cobot demo` from the command line to the files, with untrained weights."""
 
 import sys
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from cobot.adapters.card import AdapterCard
+from cobot.adapters.config import AdapterConfig
+from cobot.adapters.store import AdapterStore
 from cobot.cli import demo_case
 from cobot.cli.boxes import parse_boxes
 from cobot.cli.demo_table import compare, dice_table
@@ -18,7 +22,9 @@ from cobot.planes import plane_across
 from cobot.prompts import VolumePrompts
 from cobot.sam.build import build
 from cobot.sam.device import choose_device
+from cobot.sam.weights import load_sam
 from cobot.training.boxes import organ_box
+from cobot.training.trainee import build_trainee
 from cobot.volume import LabelMap, Volume
 from safetensors.torch import save_file
 from typer.testing import CliRunner
@@ -75,9 +81,56 @@ def test_ones_own_image_and_box_give_a_mask_on_its_grid(weights, small_phantom, 
     assert not mask.voxels[:, :, [0, 1, 4, 5]].any()
 
 
+@pytest.fixture
+def store(weights, tmp_path):
+    """A store whose active version answers every box with nothing."""
+    loaded = load_sam("tiny", weights)
+    trainee = build_trainee(loaded, AdapterConfig.named("lora+cobot"), 0)
+    with torch.no_grad():
+        for mlp in trainee.sam.mask_decoder.output_hypernetworks_mlps:
+            mlp.layers[-1].weight.zero_()
+            mlp.layers[-1].bias.zero_()
+    opened = AdapterStore(tmp_path / "store")
+    card = AdapterCard("tiny", loaded.sha256, dataset="discs")
+    opened.activate(opened.publish(trainee.snapshot(card)).name)
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize("named", ["version", "active", "folder"])
+def test_an_adapter_is_shown_beside_its_frozen_base(weights, store, small_phantom, tmp_path, named):
+    image = tmp_path / "patient.nii.gz"
+    write_volume(small_phantom.volume, image)
+    way = {
+        "version": ["--adapter", "v0001", "--store", store],
+        "active": ["--store", store],
+        "folder": ["--adapter", store / "v0001"],
+    }[named]
+    result = run(
+        "--image", image, "--box", "liver=30,30,3,8,8,2", "--out", tmp_path / "out",
+        "--weights", weights, "--window=-100,200", "--device", "cpu", *way,
+    )  # fmt: skip
+    assert result.exit_code == 0
+    text = " ".join(result.output.split())
+    for part in ("adapted (mL)", "frozen base (mL)", "lora+cobot, trained on discs", "in fp32"):
+        assert part in text
+    (row,) = (line for line in result.output.splitlines() if "liver" in line and "│" in line)
+    adapted, base = (float(cell) for cell in row.strip("│ ").split("│")[1:])
+    assert adapted == 0 < base
+    assert not read_label_map(tmp_path / "out" / "patient_mask.nii.gz").voxels.any()
+
+
+def test_the_phantoms_table_has_both_models(weights, store, small_phantom, tmp_path):
+    result = run("--weights", weights, "--out", tmp_path / "out", "--store", store)
+    assert result.exit_code == 0
+    for part in ("adapted", "base", "ellipses"):
+        assert part in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--store", "STORE", "--adapter", "v0009"], "v0009"),
+        (["--adapter", "nowhere"], "There is no adapter at nowhere"),
         (["--image", "IMAGE"], "needs at least one --box"),
         (["--image", "IMAGE", "--box", "liver=1,2,3"], "cannot be read; expected LABEL="),
         (["--image", "IMAGE", "--box", "liver=1,2,3,4,5,99"], "outside the image"),
@@ -86,11 +139,12 @@ def test_ones_own_image_and_box_give_a_mask_on_its_grid(weights, small_phantom, 
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(
-    arguments, message, weights, small_phantom, tmp_path, monkeypatch, capsys
+    arguments, message, weights, store, small_phantom, tmp_path, monkeypatch, capsys
 ):
     image = tmp_path / "patient.nii.gz"
     write_volume(small_phantom.volume, image)
-    given = [str(image) if part == "IMAGE" else part for part in arguments]
+    places = {"IMAGE": str(image), "STORE": str(store)}
+    given = [places.get(part, part) for part in arguments]
     out = tmp_path / "out"
     fixed = ["--weights", str(weights), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["cobot", "demo", *fixed, *given])
@@ -135,6 +189,10 @@ def test_scores_of_a_perfect_and_an_empty_answer():
     assert score.ellipses == pytest.approx(2 * quarter / (1 + quarter), abs=0.01)
     assert score.ellipsoid == pytest.approx(2 * sixth / (1 + sixth), abs=0.03)
     assert dice_table([score]).row_count == 2
+    beside = dice_table([score], [replace(score, one_box=0.25)])
+    assert len(beside.columns) == 7
+    assert list(beside.columns[1].cells) == ["[bold]1.000[/]"] * 2
+    assert list(beside.columns[2].cells) == ["0.250"] * 2
 
 
 def test_devices_are_read_or_refused():

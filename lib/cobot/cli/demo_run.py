@@ -8,43 +8,14 @@ import numpy as np
 from rich.table import Table
 
 from cobot.cli.demo_case import DemoCase
-from cobot.cli.demo_table import compare, dice_table, volume_table
+from cobot.cli.demo_models import DemoModel, DemoModels
+from cobot.cli.demo_table import OrganScore, compare, dice_table, volume_table
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io import write_label_map
-from cobot.pipeline import segment_volume
+from cobot.pipeline import VolumeSegmentation, segment_volume
 from cobot.report.overlay import Overlay, write_overlay
-from cobot.sam.device import choose_device
-from cobot.sam.segmenter import SliceSegmenter
-from cobot.sam.weights import load_sam
 from cobot.training.boxes import slice_boxes
 from cobot.volume import LabelMap
-
-ORIGINS = {
-    "tiny": "tiny is this project's own small network, not Meta's SAM.",
-    "meta": "Meta's SAM, without an adapter.",
-    "file": "Weights from a file of the user.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class DemoModel:
-    """The model, and what readers must know of it."""
-
-    name: str
-    segmenter: SliceSegmenter
-    origin: str
-
-    @classmethod
-    def load(cls, name: str, weights: Path | None, device: str) -> "DemoModel":
-        """Load weights onto a device.
-
-        Raises:
-            ConfigError: no such encoder or device.
-            WeightsError: the weights are missing or do not fit.
-        """
-        segmenter = SliceSegmenter(load_sam(name, weights), choose_device(device))
-        kind = "file" if weights else "tiny" if name == "tiny" else "meta"
-        return cls(name, segmenter, ORIGINS[kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +26,20 @@ class DemoResult:
     files: Mapping[str, Path]
 
 
-def run_demo(case: DemoCase, model: DemoModel, window_text: str) -> DemoResult:
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What one model made of a case.
+
+    Attributes:
+        found: from one 3D box for each organ.
+        scores: against the truth; None where there is none.
+    """
+
+    found: VolumeSegmentation
+    scores: list[OrganScore] | None
+
+
+def run_demo(case: DemoCase, models: DemoModels, window_text: str) -> DemoResult:
     """Segment the case, write mask and picture, and tabulate.
 
     Raises:
@@ -63,29 +47,38 @@ def run_demo(case: DemoCase, model: DemoModel, window_text: str) -> DemoResult:
         ImageWriteError: a result cannot be written.
     """
     window = window_rule(window_text, case.volume).resolve(case.volume)
-    found = segment_volume(case.volume, case.prompts, model.segmenter, window)
+    shown = _answers(case, models.shown, window)
+    base = None if models.base is None else _answers(case, models.base, window)
+    label_map = shown.found.label_map
     mask, picture = (case.out / f"{case.name}_{what}" for what in ("mask.nii.gz", "overlay.png"))
-    write_label_map(found.label_map, mask, case.image_path)
+    write_label_map(label_map, mask, case.image_path)
     overlay = Overlay(
         volume=case.volume,
         window=window,
         prompts=case.prompts,
-        answer=found.label_map,
+        answer=label_map,
         truth=case.truth,
-        title=f"{case.name}: one 3D box for each organ, segmented by {model.name}",
-        note=f"{model.origin} Not for clinical use.",
+        title=f"{case.name}: one 3D box for each organ, segmented by {models.shown.name}",
+        note=f"{models.shown.origin} Not for clinical use.",
     )
     write_overlay(overlay, picture)
-    if case.truth is None:
-        table = volume_table(found.label_map)
+    if shown.scores is None:
+        table = volume_table(label_map, None if base is None else base.found.label_map)
     else:
-        tight = _segment_slice_boxes(case, case.truth, model, window)
-        table = dice_table(compare(case.truth, case.prompts, found.label_map, tight))
+        table = dice_table(shown.scores, None if base is None else base.scores)
     table.caption = (
-        f"{found.seconds_per_slice:.3f} seconds per slice on {model.segmenter.device}, all organs "
-        f"of a slice at once. {overlay.note}"
+        f"{shown.found.seconds_per_slice:.3f} seconds per slice on {models.shown.place}, all "
+        f"organs of a slice at once. {overlay.note}"
     )
     return DemoResult(table, {**case.files, "mask": mask, "picture": picture})
+
+
+def _answers(case: DemoCase, model: DemoModel, window: IntensityWindow) -> _Answers:
+    found = segment_volume(case.volume, case.prompts, model.segmenter, window)
+    if case.truth is None:
+        return _Answers(found, None)
+    tight = _segment_slice_boxes(case, case.truth, model, window)
+    return _Answers(found, compare(case.truth, case.prompts, found.label_map, tight))
 
 
 def _segment_slice_boxes(

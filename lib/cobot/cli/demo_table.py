@@ -63,27 +63,43 @@ def compare(
     return scores
 
 
-def dice_table(scores: Sequence[OrganScore]) -> Table:
-    """Organs by way of prompting; the better of model and baseline in bold."""
+def dice_table(scores: Sequence[OrganScore], base: Sequence[OrganScore] | None = None) -> Table:
+    """Organs by way of prompting; the best of a way in bold.
+
+    Args:
+        scores: of the model.
+        base: of its frozen base, organ by organ, if the model is adapted.
+    """
     table = Table(title="Dice against the phantom's truth", title_justify="left")
     table.add_column("organ")
-    for heading in ("one 3D box\nmodel", "\nellipsoid", "box on each slice\nmodel", "\nellipses"):
-        table.add_column(heading, justify="right")
-    for score in scores:
-        _add_row(table, score)
+    for way, trivial in (("one 3D box", "ellipsoid"), ("box on each slice", "ellipses")):
+        names = ("model",) if base is None else ("adapted", "base")
+        for index, name in enumerate((*names, trivial)):
+            table.add_column(f"{way if index == 0 else ''}\n{name}", justify="right")
+    rows = [[score] for score in scores] if base is None else list(zip(scores, base, strict=True))
+    for row in rows:
+        _add_row(table, row)
     table.add_section()
-    _add_row(table, _average(scores))
+    _add_row(table, [_average([row[index] for row in rows]) for index in range(len(rows[0]))])
     return table
 
 
-def volume_table(found: LabelMap) -> Table:
-    """Millilitres of each structure, where no truth is known."""
+def volume_table(found: LabelMap, base: LabelMap | None = None) -> Table:
+    """Millilitres of each structure, where no truth is known.
+
+    Args:
+        found: by the model.
+        base: by its frozen base, if the model is adapted.
+    """
     table = Table(title="Segmented", title_justify="left")
     table.add_column("structure")
-    table.add_column("volume (mL)", justify="right")
+    table.add_column("volume (mL)" if base is None else "adapted (mL)", justify="right")
+    if base is not None:
+        table.add_column("frozen base (mL)", justify="right")
     voxel_ml = abs(np.linalg.det(found.affine[:3, :3])) / 1000
-    for value, name in found.labels.items():
-        table.add_row(name, f"{np.count_nonzero(found.voxels == value) * voxel_ml:.1f}")
+    for name in found.labels.values():
+        maps = [found] if base is None else [found, base]
+        table.add_row(name, *(f"{np.count_nonzero(one.mask(name)) * voxel_ml:.1f}" for one in maps))
     return table
 
 
@@ -106,11 +122,16 @@ def _average(scores: Sequence[OrganScore]) -> OrganScore:
     )
 
 
-def _add_row(table: Table, score: OrganScore) -> None:
-    pairs = ((score.one_box, score.ellipsoid), (score.slice_boxes, score.ellipses))
+def _add_row(table: Table, models: Sequence[OrganScore]) -> None:
+    """One organ: for each way of prompting every model, then the trivial answer."""
+    first = models[0]
+    ways = (
+        [*(score.one_box for score in models), first.ellipsoid],
+        [*(score.slice_boxes for score in models), first.ellipses],
+    )
     cells = [
-        f"[bold]{value:.3f}[/]" if value == max(pair) else f"{value:.3f}"
-        for pair in pairs
-        for value in pair
+        f"[bold]{value:.3f}[/]" if value == max(way) else f"{value:.3f}"
+        for way in ways
+        for value in way
     ]
-    table.add_row(score.name, *cells)
+    table.add_row(first.name, *cells)
