@@ -1,5 +1,6 @@
 """Slices to learn from, in an order that depends on seed and epoch alone."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -116,6 +117,15 @@ class SliceDataset:
     def image_hashes(self) -> tuple[str, ...]:
         """SHA-256 of each image, sorted."""
         return tuple(sorted(index.image_sha256 for index in self._indices.values()))
+
+    def thinned(self, count: int) -> "SliceDataset":
+        """The same cases with so many of the samples, drawn by chance, always the same; 0: all."""
+        if not 0 < count < len(self):
+            return self
+        kept = np.random.default_rng(0).choice(len(self), count, replace=False)
+        other = copy.copy(self)
+        other.samples = tuple(self.samples[index] for index in sorted(kept.tolist()))
+        return other
 
     def case_samples(self, correction: Correction) -> list[SliceSample]:
         """Those of one case, in the order of its slices."""

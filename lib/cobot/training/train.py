@@ -109,6 +109,47 @@ def train_adapter(
     return TrainingOutcome(run.folder, verdict, history, run.data.split.note, propagated)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BlindTraining:
+    """What came of a training that never looked at the validation cases.
+
+    Attributes:
+        file: the adapter after the last epoch.
+        plain: the base it belongs to.
+    """
+
+    file: AdapterFile
+    plain: SliceSegmenter
+
+
+def train_blind(
+    request: TrainingRequest, report: Callable[[TrainingProgress], None], slices: int = 0
+) -> BlindTraining:
+    """Train for all epochs and publish nothing: for comparing methods on the validation cases.
+
+    Choosing the best epoch by the cases that are reported would flatter every method.
+
+    Args:
+        request: what to do; its store keeps the run and the decoded slices.
+        report: called after every step.
+        slices: learn from so many of the training slices, the same for every request on the same
+            data; 0 takes all.
+    """
+    require_trainable(request.adapter)
+    run = _prepare_run(request, AdapterStore(request.store), None)
+    narrow = run.bench.plain.options.precision == "bf16"
+    trainee = build_trainee(run.base, request.adapter, request.seed, None, narrow)
+    parts = _parts(run, trainee)
+    parts = replace(
+        parts,
+        items=replace(parts.items, dataset=parts.items.dataset.thinned(slices)),
+        measure=lambda: ValidationScores({}),
+        stop_early=False,
+    )
+    Trainer(parts, report).run()
+    return BlindTraining(trainee.snapshot(run.card), run.bench.plain)
+
+
 def _prepare_run(
     request: TrainingRequest, store: AdapterStore, beginning: AdapterFile | None
 ) -> _Run:
