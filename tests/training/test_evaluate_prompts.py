@@ -7,7 +7,15 @@ from cobot.errors import ConfigError
 from cobot.intensity import IntensityWindow
 from cobot.io import write_label_map
 from cobot.planes import plane_across
-from cobot.report.prompt_scores import best_disc, flatten, markdown, summarise, write_scores
+from cobot.report.prompt_scores import (
+    CaseScore,
+    best_disc,
+    flatten,
+    markdown,
+    spread_over_seeds,
+    summarise,
+    write_scores,
+)
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.sam.weights import load_sam
 from cobot.training.evaluate_prompts import (
@@ -47,7 +55,7 @@ def case() -> PromptedCase:
 @pytest.fixture(scope="module")
 def results(case):
     segmenter = SliceSegmenter(load_sam("tiny"))
-    return evaluate_case(case, segmenter, np.random.default_rng(0))
+    return evaluate_case(case, segmenter, (0, 1))
 
 
 def test_dice_counts_over_all_slices():
@@ -88,6 +96,22 @@ def test_the_best_disc_is_one_radius_for_all(results):
         if score.measure.startswith("click_disc_")
     }
     assert best_disc(scores) == max(means, key=means.get)
+
+
+def test_a_jittered_measure_is_the_mean_over_its_seeds(results):
+    for measures in results.values():
+        for kind in ("box_jitter", "box_jitter_ellipse"):
+            draws = [measures[f"{kind}@{seed}"] for seed in (0, 1)]
+            assert measures[kind] == pytest.approx(np.mean(draws))
+            assert draws[0] != draws[1]
+
+
+def test_the_spread_over_seeds_is_that_of_the_means_of_structures():
+    rows = [("liver", "m@0", 0.5), ("liver", "m@1", 0.7), ("spleen", "m@0", 0.9)]
+    rows += [("spleen", "m@1", 0.9), ("liver", "box", 0.1)]
+    scores = [CaseScore("one", *row) for row in rows]
+    assert spread_over_seeds(scores) == pytest.approx({"m": np.std([0.7, 0.8], ddof=1)})
+    assert spread_over_seeds(scores[:1]) == {}
 
 
 def test_tables_are_written_whole(results, tmp_path):

@@ -33,7 +33,7 @@ def prompts(
         Path | None, typer.Option(help="an adapter's folder, or a store with an active one")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    seed: Annotated[int, typer.Option(help="of the box jitter")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="draws of the box jitter: 0, 1, 2, ...")] = 3,
     limit: Annotated[int | None, typer.Option(help="only the first cases")] = None,
 ) -> None:
     """Boxes, one click and corrective clicks, per structure and case, beside trivial baselines.
@@ -57,7 +57,7 @@ def prompts(
         measured = {f"{model} + {file.config.name}": swap_adapter(base, file), **measured}
     for name, segmenter in measured.items():
         folder = out if segmenter is not base or adapter is None else out / "frozen_base"
-        _measure(name, segmenter, PromptRun(data, options, seed, limit, folder))
+        _measure(name, segmenter, PromptRun(data, options, tuple(range(seeds)), limit, folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,24 @@ class PromptRun:
 
     data: Path
     options: "CaseOptions"
-    seed: int
+    seeds: tuple[int, ...]
     limit: int | None
     out: Path
 
 
 def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
     """Every case of the folder; a table on the screen, CSV, JSON and plot in the run's folder."""
-    import numpy as np
     from rich.console import Console
     from rich.progress import track
 
     from cobot.datasets.pairs import image_label_pairs
-    from cobot.report.prompt_scores import flatten, markdown, summarise, write_scores
+    from cobot.report.prompt_scores import (
+        flatten,
+        markdown,
+        spread_over_seeds,
+        summarise,
+        write_scores,
+    )
     from cobot.training.evaluate_prompts import evaluate_case, read_case
 
     console = Console()
@@ -86,7 +91,7 @@ def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
     results = {}
     for image, label in track(pairs, description=f"{name} on {run.data.name}", console=console):
         case = read_case(image, label, run.options)
-        results[case.name] = evaluate_case(case, segmenter, np.random.default_rng(run.seed))
+        results[case.name] = evaluate_case(case, segmenter, run.seeds)
     scores = flatten(results)
     setting = {
         "model": name,
@@ -96,11 +101,13 @@ def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
         "axis": run.options.axis,
         "window": run.options.window,
         "side_px": str(segmenter.side_px),
-        "seed": str(run.seed),
+        "jitter_seeds": ",".join(map(str, run.seeds)),
         "date": date.today().isoformat(),
     }
     write_scores(scores, setting, run.out)
     console.print(markdown(summarise(scores)), soft_wrap=True)
+    for measure, sd in spread_over_seeds(scores).items():
+        console.print(f"{measure}: sd {sd:.4f} over {len(run.seeds)} seeds of the jitter")
     console.print(f"per_case.csv, summary.json and summary.png are in {run.out}", soft_wrap=True)
 
 

@@ -84,6 +84,24 @@ def best_disc(scores: Sequence[CaseScore]) -> str:
     return max(found, key=lambda measure: float(np.mean(found[measure])))
 
 
+def spread_over_seeds(scores: Sequence[CaseScore]) -> dict[str, float]:
+    """Sample standard deviation over seeds of each jittered measure's mean of structures.
+
+    A measure is named `box_jitter@SEED` for each seed. Empty with fewer than two seeds.
+    """
+    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for score in scores:
+        measure, mark, seed = score.measure.partition("@")
+        if mark:
+            values[measure, seed][score.structure].append(score.value)
+    means: dict[str, list[float]] = defaultdict(list)
+    for (measure, _), structures in values.items():
+        means[measure].append(float(np.mean([np.mean(one) for one in structures.values()])))
+    return {
+        measure: float(np.std(found, ddof=1)) for measure, found in means.items() if len(found) > 1
+    }
+
+
 def write_scores(scores: Sequence[CaseScore], setting: Mapping[str, str], folder: Path) -> None:
     """Write per_case.csv, summary.json and summary.png, each whole or not at all.
 
@@ -100,6 +118,7 @@ def write_scores(scores: Sequence[CaseScore], setting: Mapping[str, str], folder
     table = summarise(scores)
     content = {
         "setting": dict(setting) | {"best_disc": best_disc(scores)},
+        "sd_over_jitter_seeds": spread_over_seeds(scores),
         "structures": {
             structure: {
                 measure: {"mean": row.mean, "sd": row.sd, "cases": row.cases}

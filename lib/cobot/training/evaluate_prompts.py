@@ -36,6 +36,8 @@ REPORTED_CLICKS = (1, 3, 5)
 GOOD_DICE = 0.85
 DISC_RADII_MM = (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0)
 SLICES_AT_ONCE = 4
+SEED_MARK = "@"
+"""Between a measure and the seed of its jitter: `box_jitter@0`."""
 
 
 @dataclass(slots=True)
@@ -70,9 +72,13 @@ class StructureTally:
         self.overlaps.setdefault(measure, Overlap()).add(answer, truth)
 
     def results(self) -> dict[str, float]:
-        """Every measure of this structure and case."""
+        """Every measure of this structure and case; of jittered boxes also the mean over draws."""
         dice = {measure: overlap.dice for measure, overlap in self.overlaps.items()}
-        return dice | {"clicks_to_0.85": float(np.mean(self.clicks_needed))}
+        draws: dict[str, list[float]] = {}
+        for measure, value in dice.items():
+            draws.setdefault(measure.partition(SEED_MARK)[0], []).append(value)
+        means = {measure: float(np.mean(values)) for measure, values in draws.items()}
+        return dice | means | {"clicks_to_0.85": float(np.mean(self.clicks_needed))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +93,23 @@ class PromptedCase:
 
 
 def evaluate_case(
-    case: PromptedCase, segmenter: SliceSegmenter, rng: np.random.Generator
+    case: PromptedCase, segmenter: SliceSegmenter, seeds: Sequence[int]
 ) -> dict[str, dict[str, float]]:
     """All measures of all structures of one case.
 
     Args:
         case: a labelled volume; structures it lacks are left out.
         segmenter: what is measured.
-        rng: jitters the boxes.
+        seeds: each jitters the boxes once.
 
     Returns:
         Structure name to measure to value: box, box_jitter, click_1, click_3, click_5 and their
         trivial baselines box_ellipse, box_jitter_ellipse and click_disc_R_mm are 3D Dice;
-        clicks_to_0.85 is the mean over slices, 10 where never reached.
+        box_jitter is the mean over seeds of box_jitter@SEED; clicks_to_0.85 is the mean over
+        slices, 10 where never reached.
     """
     tallies: dict[str, StructureTally] = {}
-    prompted = list(_prompted_slices(case, rng))
+    prompted = list(_prompted_slices(case, seeds))
     for start in range(0, len(prompted), SLICES_AT_ONCE):
         part = prompted[start : start + SLICES_AT_ONCE]
         embeddings = segmenter.embed(
@@ -136,19 +143,19 @@ class PromptedSlice:
         return [Prompts(box_xyxy=box) for kind in self.boxes.values() for box in kind.values()]
 
 
-def _prompted_slices(case: PromptedCase, rng: np.random.Generator) -> Iterator[PromptedSlice]:
+def _prompted_slices(case: PromptedCase, seeds: Sequence[int]) -> Iterator[PromptedSlice]:
+    draws = {f"box_jitter{SEED_MARK}{seed}": np.random.default_rng(seed) for seed in seeds}
     for index in range(case.volume.shape[case.plane.axis]):
         values = case.plane.picture(case.truth.voxels, index)
         masks = {name: values == value for value, name in case.truth.labels.items()}
         truths = {name: mask for name, mask in masks.items() if mask.any()}
         if not truths:
             continue
-        boxes = {
-            "box": {name: tight_box(mask) for name, mask in truths.items()},
-            "box_jitter": {
+        boxes = {"box": {name: tight_box(mask) for name, mask in truths.items()}}
+        for draw, rng in draws.items():
+            boxes[draw] = {
                 name: jittered_box(mask, BOX_JITTER, rng) for name, mask in truths.items()
-            },
-        }
+            }
         yield PromptedSlice(cut_slice(case.volume, case.plane, index), truths, boxes)
 
 
@@ -160,7 +167,13 @@ def _count_boxes(
         for label, box in boxes.items():
             truth = one.truths[label]
             tallies[label].add(kind, next(answered).mask, truth)
-            tallies[label].add(f"{kind}_ellipse", ellipse_in_box(box, one.shape), truth)
+            tallies[label].add(_of_ellipse(kind), ellipse_in_box(box, one.shape), truth)
+
+
+def _of_ellipse(kind: str) -> str:
+    """The baseline's name: `box_jitter@0` to `box_jitter_ellipse@0`."""
+    measure, mark, seed = kind.partition(SEED_MARK)
+    return f"{measure}_ellipse{mark}{seed}"
 
 
 def _count_clicks(
