@@ -1,23 +1,21 @@
-"""Pretrain the shipped `tiny` weights from nothing.
+"""Pretrain the shipped `tiny` weights, from nothing or from a file of them.
 
     python scripts/pretrain_tiny.py --openkbp DATA/openkbp/train --out runs/tiny
 
 Stop it at any time; the same command goes on from the last checkpoint. `--export` writes the
-running average as half-precision safetensors beside a JSON of how it was made.
+running average as half-precision safetensors, with how it was made in the file.
 """
 
 import argparse
 import json
-from dataclasses import replace
 from datetime import date
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
-from cobot.sam.build import build_sam, encoder_shape
-from cobot.sam.position_tables import at_another_side
-from cobot.sam.weights import save_half
+from cobot.sam.build import build
+from cobot.sam.weights import load_sam, save_half
 from cobot.training.pretrain import PretrainConfig, Pretrainer, Stage
 from cobot.training.pretrain import Progress as StepProgress
 from cobot.training.slice_bank import (
@@ -26,46 +24,44 @@ from cobot.training.slice_bank import (
     labelled_slices,
     phantom_slices,
 )
+from lightning_fabric import Fabric
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-TABLES_AT_PX = 256
-"""Position tables are learned at this side, interpolated in training, and cut at the end."""
-
 DEFAULT_STAGES = (
-    "128:4000:8:1e-3:1:tokens:0.5",
-    "128:750/2200:8:7e-4:4:tokens:0.5",
-    "128:250/1200:8:8e-4:3:drawn:0.5",
-    "128:1500:8:8e-4:2:drawn:0.8",
-    "192:600:8:6e-4:3:drawn:0.8",
+    "128:2400:8:6e-4:2:drawn:50/8/10/32",
+    "192:3000:8:5e-4:2:drawn:55/6/9/30",
 )
-"""The stages that made the shipped file; the second was cut short when drawing was found,
-the third for more organs."""
+"""The stages that made the shipped file from the one before it; see its model card."""
 
 
 def main() -> None:
     """Build or read the bank, train to the last step, export."""
     options = read_options()
-    torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    bank = read_or_build_bank(options)
-    print(f"bank: {len(bank)} pictures, SHA-256 {bank.sha256()}")
-    shape = encoder_shape("tiny")
-    learned = replace(shape, image_size_px=TABLES_AT_PX)
+    fabric = start_processes(options)
+    torch.manual_seed(options.seed)
+    with fabric.rank_zero_first():
+        bank = read_or_build_bank(options)
+    fabric.print(f"bank: {len(bank)} pictures, SHA-256 {bank.sha256()}")
     config = PretrainConfig(tuple(map(read_stage, options.stages)), seed=options.seed)
-    pretrainer = Pretrainer(build_sam(learned).to(options.device), config, bank, options.out)
+    start = load_sam("tiny", options.start) if options.start else None
+    sam = start.sam if start else build("tiny")
+    pretrainer = Pretrainer(sam.requires_grad_(True), config, bank, options.out, fabric)
     if pretrainer.resume():
-        print(f"going on from step {pretrainer.step}")
+        fabric.print(f"going on from step {pretrainer.step}")
     train(pretrainer, config)
-    if options.export:
+    if options.export and fabric.is_global_zero:
         made_by = {
             "seed": str(options.seed),
             "stages": " ".join(options.stages),
+            "processes": str(options.processes),
+            "started_from": start.sha256 if start else "random weights",
             "bank_sha256": bank.sha256(),
             "bank_pictures": str(len(bank)),
             "date": date.today().isoformat(),
         }
-        save_half(at_another_side(pretrainer.average.cpu(), shape), options.export, made_by)
-        print(f"wrote {options.export}\n{json.dumps(made_by, indent=2)}")
+        save_half(pretrainer.average.cpu(), options.export, made_by)
+        fabric.print(f"wrote {options.export}\n{json.dumps(made_by, indent=2)}")
 
 
 def read_options() -> argparse.Namespace:
@@ -74,23 +70,37 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--openkbp", type=Path, required=True, help="folder of image_/label_ pairs")
     parser.add_argument("--out", type=Path, required=True, help="bank, checkpoints, curves")
     parser.add_argument("--export", type=Path, help="write the weights here at the end")
+    parser.add_argument("--start", type=Path, help="weights of tiny to begin with")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--per-volume", type=int, default=50, help="slices from each CT")
+    parser.add_argument("--per-volume", type=int, default=90, help="slices from each CT")
     parser.add_argument("--phantoms", type=int, default=4000, help="slices of phantoms")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--processes", type=int, default=1, help="one a GPU, or a share of the CPU")
+    parser.add_argument("--threads", type=int, default=1, help="of each process, on a CPU")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument(
         "--stages",
         nargs="+",
         default=DEFAULT_STAGES,
-        help="side_px:steps[/planned]:batch:learning_rate:rounds:tokens|drawn:organs",
+        help="side_px:steps[/planned]:batch:learning_rate:rounds:tokens|drawn:"
+        "organs/superpixels/grey bands/blobs",
     )
     return parser.parse_args()
 
 
+def start_processes(options: argparse.Namespace) -> Fabric:
+    """Bring the processes up; returns in each of them."""
+    fabric = Fabric(
+        accelerator=options.device,
+        devices=options.processes,
+        strategy="ddp" if options.processes > 1 else "auto",
+    )
+    fabric.launch()
+    return fabric
+
+
 def read_stage(text: str) -> Stage:
-    """Read `side_px:steps[/planned]:batch:learning_rate:rounds:tokens|drawn:organs`."""
-    side, steps, batch, rate, rounds, prompts, organs = text.split(":")
+    """Read one stage as `--stages` writes it."""
+    side, steps, batch, rate, rounds, prompts, layers = text.split(":")
     made, _, planned = steps.partition("/")
     return Stage(
         side_px=int(side),
@@ -100,7 +110,7 @@ def read_stage(text: str) -> Stage:
         rounds=int(rounds),
         draws_prompts=prompts == "drawn",
         planned_steps=int(planned or 0),
-        organ_probability=float(organs),
+        layer_weights=tuple(map(float, layers.split("/"))),
     )
 
 

@@ -10,9 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cobot.intensity import PRESETS, FixedWindow, IntensityWindow
+from cobot.training.pasted_objects import pasted_blobs, recoloured
 from cobot.training.slice_bank import SliceBank
 
 CT_WINDOWS = tuple(rule for rule in PRESETS.values() if isinstance(rule, FixedWindow))
+
+RECOLOURED = (0.35, 0.15)
+"""How often organs, and how often superpixels, get greys of their own."""
+
+WITH_BLOBS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,7 @@ class TrainingPicture:
 
     Attributes:
         unit: side by side, 0 to 1, black outside the body.
-        layers: layer, side by side; 0 is no object.
+        layers: organs, superpixels, grey bands and blobs, side by side; 0 is no object.
         content_px: rows and columns in use, from the top left; the rest is padding.
     """
 
@@ -42,7 +48,25 @@ def training_picture(
     frame = _sample(unit[None], grid, "bilinear")[0]
     layers = _sample(bank.layers[index, :, :rows, :cols].astype(np.float32), grid, "nearest")
     layers[:, content_px[0] :] = layers[:, :, content_px[1] :] = 0
-    return TrainingPicture(degraded(frame, rng), layers.astype(np.uint8), content_px)
+    frame, objects = _with_new_objects(frame, layers.astype(np.uint8), rng)
+    return TrainingPicture(degraded(frame, rng), objects, content_px)
+
+
+def _with_new_objects(
+    frame: Float32[np.ndarray, "side side"],
+    layers: UInt8[np.ndarray, "layer side side"],
+    rng: np.random.Generator,
+) -> tuple[Float32[np.ndarray, "side side"], UInt8[np.ndarray, "layer2 side side"]]:
+    """Give objects other greys now and then, and add blobs, which are one more layer."""
+    for layer, often in zip(layers, RECOLOURED, strict=False):
+        if rng.random() < often:
+            frame = recoloured(frame, layer, rng)
+    blobs = np.zeros_like(layers[0])
+    if rng.random() < WITH_BLOBS:
+        pasted = pasted_blobs(frame, rng)
+        frame, blobs = pasted.unit, pasted.blobs
+        layers = np.where(blobs > 0, 0, layers)
+    return frame, np.concatenate([layers, blobs[None]])
 
 
 def windowed(hu: np.ndarray, rng: np.random.Generator) -> Float32[np.ndarray, "row col"]:

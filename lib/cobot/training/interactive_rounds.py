@@ -30,7 +30,9 @@ from cobot.sam.decoder import (
     grid_positions,
 )
 from cobot.sam.prompt_map import draw_prompts
-from cobot.training.clicks import jittered_box
+from cobot.training.clicks import jittered_box, loose_box
+
+LOOSE_BOXES = 0.15
 
 FOCAL_WEIGHT = 20.0
 """Focal to Dice 20:1, as SAM."""
@@ -82,11 +84,16 @@ class Conversation:
 def first_prompts(
     masks: Bool[np.ndarray, "n side side2"], box_probability: float, rng: np.random.Generator
 ) -> PromptTokens:
-    """A box jittered by up to 10 % of its side, or one click, for each mask."""
+    """A box or one click for each mask.
+
+    Boxes are jittered by up to 10 % of their side; now and then one is loose, as where a box drawn
+    around a whole organ is used on each of its slices.
+    """
     xy, kind = [], []
     for mask in masks:
         if rng.random() < box_probability:
-            box = jittered_box(mask, float(rng.uniform(0, 0.1)), rng)
+            loose = rng.random() < LOOSE_BOXES
+            box = loose_box(mask, rng) if loose else jittered_box(mask, rng.uniform(0, 0.1), rng)
             xy.append(box.reshape(2, 2))
             kind.append((BOX_FIRST, BOX_LAST))
         else:

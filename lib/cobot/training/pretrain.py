@@ -3,13 +3,14 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
+from lightning_fabric import Fabric
 from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -25,10 +26,10 @@ from cobot.training.interactive_rounds import (
     conversation_loss,
     first_prompts,
 )
+from cobot.training.processes import mean_gradients
 from cobot.training.slice_bank import SliceBank
 
 SMALLEST_OBJECT_PX = 16
-ORGAN_LAYER = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,17 @@ class Stage:
 
     One answer for each object is twice as fast as three, and that is all a fresh encoder needs.
     Each stage has its own half cosine, so that a stage can be added to a finished run.
+
+    Attributes:
+        side_px: of the input.
+        steps: updates.
+        batch_size: pictures of an update, shared by the processes.
+        learning_rate: at its top.
+        rounds: mean length of a conversation; each step draws 1 to 2 * rounds - 1.
+        draws_prompts: the first prompt is also drawn as a mask prompt.
+        planned_steps: length of the half cosine, where the stage was cut short.
+        layer_weights: how often an object is an organ, a superpixel, a grey band, a blob, where
+            the picture has them all.
     """
 
     side_px: int
@@ -46,7 +58,7 @@ class Stage:
     rounds: int = 3
     draws_prompts: bool = True
     planned_steps: int = 0
-    organ_probability: float = 0.5
+    layer_weights: tuple[float, ...] = (5.0, 2.0, 2.0, 1.0)
 
     @property
     def schedule_steps(self) -> int:
@@ -108,8 +120,11 @@ class Progress:
 class Pretrainer:
     """Owns model, average, optimiser and step; `run` goes on from wherever they stand."""
 
-    def __init__(self, sam: Sam, config: PretrainConfig, bank: SliceBank, folder: Path) -> None:
-        self.sam = sam.train()
+    def __init__(
+        self, sam: Sam, config: PretrainConfig, bank: SliceBank, folder: Path, fabric: Fabric
+    ) -> None:
+        self.fabric = fabric
+        self.sam = sam.to(fabric.device).train()
         self.average = copy.deepcopy(sam).requires_grad_(False)
         self.config = config
         self.bank = bank
@@ -123,30 +138,38 @@ class Pretrainer:
         Returns:
             The running average of the weights, which is what ships.
         """
-        with SummaryWriter(str(self.folder / "tensorboard")) as curves:
-            while self.step < self.config.steps:
-                began = time.perf_counter()
-                loss, ious = self._one_step()
-                self.step += 1
-                seconds = time.perf_counter() - began
-                curves.add_scalar("loss", loss, self.step)
-                for index, iou in enumerate(ious):
-                    curves.add_scalar(f"iou/round_{index + 1}", iou, self.step)
-                report(Progress(self.step, self.config.steps, loss, ious, seconds))
-                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                    self.save()
+        first = self.fabric.is_global_zero
+        curves = SummaryWriter(str(self.folder / "tensorboard")) if first else None
+        while self.step < self.config.steps:
+            began = time.perf_counter()
+            loss, ious = self._one_step()
+            self.step += 1
+            seconds = time.perf_counter() - began
+            if curves is None:
+                continue
+            curves.add_scalar("loss", loss, self.step)
+            for index, iou in enumerate(ious):
+                curves.add_scalar(f"iou/round_{index + 1}", iou, self.step)
+            report(Progress(self.step, self.config.steps, loss, ious, seconds))
+            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                self.save()
+        if curves is not None:
+            curves.close()
         return self.average
 
     def _one_step(self) -> tuple[float, tuple[float, ...]]:
-        """One update; randomness depends on seed and step alone, so a resumed run repeats it."""
-        rng = np.random.default_rng([self.config.seed, self.step])
-        torch.manual_seed(int(rng.integers(2**31)))
+        """One update; randomness depends on seed, step and process alone: a resumed run repeats."""
         stage, _ = self.config.stage_at(self.step)
-        batch = draw_batch(self.bank, self.config, stage, rng)
+        seed = (self.config.seed, self.step)
+        rounds = int(np.random.default_rng(seed).integers(1, 2 * stage.rounds))
+        rng = np.random.default_rng((*seed, self.fabric.global_rank))
+        torch.manual_seed(int(rng.integers(2**31)))
+        pictures = self._share(stage.batch_size)
+        batch = draw_batch(self.bank, pictures, (self.config.objects, stage), rng)
         prompts = first_prompts(batch.masks.numpy(), self.config.box_probability, rng)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate_at(self.step)
-        device = next(self.sam.parameters()).device
+        device = self.fabric.device
         with torch.autocast(device.type, torch.bfloat16):
             embeddings = encode_image(self.sam.image_encoder, batch.pixels.to(device))
             loss, ious = conversation_loss(
@@ -154,10 +177,20 @@ class Pretrainer:
                 embeddings[batch.picture.to(device)],
                 batch.masks.to(device),
                 PromptTokens(prompts.xy.to(device), prompts.kind.to(device)),
-                Conversation(stage.rounds, stage.draws_prompts),
+                Conversation(rounds, stage.draws_prompts),
             )
         self._update(loss)
         return float(loss.detach()), tuple(ious.tolist())
+
+    def _share(self, pictures: int) -> int:
+        """Pictures of a step for each process."""
+        share, left = divmod(pictures, self.fabric.world_size)
+        if left or not share:
+            raise ConfigError(
+                f"A batch of {pictures} pictures cannot be shared by {self.fabric.world_size} "
+                "processes; choose a multiple."
+            )
+        return share
 
     def _update(self, loss: Tensor) -> None:
         if not torch.isfinite(loss.detach()):
@@ -166,12 +199,16 @@ class Pretrainer:
             )
         self.optimiser.zero_grad()
         loss.backward()
+        mean_gradients(self.fabric, list(self.sam.parameters()))
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
         self.optimiser.step()
         decay = min(self.config.average_decay, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.sam.parameters(), strict=True):
                 mean.lerp_(now, 1 - decay)
+
+    def _identity(self) -> str:
+        return f"{self.config.without_stages()} in {self.fabric.world_size} processes"
 
     def save(self) -> None:
         """Write a checkpoint that `resume` continues from, bit for bit."""
@@ -180,7 +217,7 @@ class Pretrainer:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
-            "config": self.config.without_stages(),
+            "config": self._identity(),
             "stages": [astuple(stage) for stage in self.config.stages],
             "bank_sha256": self.bank.sha256(),
         }
@@ -194,7 +231,7 @@ class Pretrainer:
             return False
         state = torch.load(path, map_location="cpu", weights_only=True)
         kept = [astuple(stage) for stage in self.config.stages][: len(state["stages"])]
-        if state["config"] != self.config.without_stages() or state["stages"] != kept:
+        if state["config"] != self._identity() or state["stages"] != kept:
             raise ConfigError(
                 f"{path} was made with another configuration; repeat the first run's options "
                 "(stages may be added at the end), or give another folder."
@@ -222,15 +259,23 @@ class Batch:
 
 
 def draw_batch(
-    bank: SliceBank, config: PretrainConfig, stage: Stage, rng: np.random.Generator
+    bank: SliceBank, pictures: int, wanted: tuple[int, Stage], rng: np.random.Generator
 ) -> Batch:
-    """Draw pictures until `stage.batch_size` of them hold an object, and objects on each."""
+    """Draw pictures until enough of them hold an object, and objects on each.
+
+    Args:
+        bank: where pictures come from.
+        pictures: how many.
+        wanted: how many objects on each, and the stage, which knows their kinds and the side.
+        rng: source of randomness.
+    """
+    count, stage = wanted
     frames: list[Tensor] = []
     masks: list[np.ndarray] = []
     picture: list[int] = []
-    while len(frames) < stage.batch_size:
+    while len(frames) < pictures:
         drawn = training_picture(bank, int(rng.integers(len(bank))), stage.side_px, rng)
-        objects = draw_objects(drawn, (config.objects, stage.organ_probability), rng)
+        objects = draw_objects(drawn, (count, stage.layer_weights), rng)
         if objects:
             picture += [len(frames)] * len(objects)
             masks += objects
@@ -249,29 +294,27 @@ def _normalised(drawn: TrainingPicture) -> Float[Tensor, "3 side side"]:
 
 
 def draw_objects(
-    drawn: TrainingPicture, wanted: tuple[int, float], rng: np.random.Generator
+    drawn: TrainingPicture, wanted: tuple[int, Sequence[float]], rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Masks of objects on a picture.
+    """Masks of objects on a picture; none if it has no object of a useful size.
 
     Args:
         drawn: the picture.
-        wanted: at most how many, and how often an organ where there is one; else any region.
+        wanted: how many, and the weight of each layer of the picture.
         rng: source of randomness.
     """
-    count, organ_probability = wanted
-    found = {
-        layer: [
-            value
-            for value, area in enumerate(np.bincount(drawn.layers[layer].ravel()))
-            if value and area >= SMALLEST_OBJECT_PX
-        ]
-        for layer in range(len(drawn.layers))
-    }
-    found = {layer: values for layer, values in found.items() if values}
+    count, weights = wanted
+    found = [_useful_objects(layer) for layer in drawn.layers]
+    usable = np.array([w if values else 0.0 for w, values in zip(weights, found, strict=True)])
+    if not usable.any():
+        return []
     masks = []
-    for _ in range(count if found else 0):
-        organ = ORGAN_LAYER in found and rng.random() < organ_probability
-        layer = ORGAN_LAYER if organ else int(rng.choice(list(found)))
-        value = rng.choice(found[layer])
-        masks.append(drawn.layers[layer] == value)
+    for layer in rng.choice(len(found), count, p=usable / usable.sum()):
+        masks.append(drawn.layers[layer] == rng.choice(found[layer]))
     return masks
+
+
+def _useful_objects(layer: UInt8[np.ndarray, "side side"]) -> list[int]:
+    """Numbers of the objects that are large enough to be asked for."""
+    area = np.bincount(layer.ravel())
+    return [value for value in range(1, len(area)) if area[value] >= SMALLEST_OBJECT_PX]
