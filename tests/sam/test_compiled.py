@@ -1,4 +1,7 @@
+from inspect import unwrap
+
 import torch
+from cobot.sam.attention_forms import _bias
 from cobot.sam.compiled import compile_blocks
 from cobot.sam.grey_patches import GreyPictures
 from cobot.sam.prepared import prepare_encoder
@@ -16,3 +19,11 @@ def test_compiled_blocks_give_the_same_and_follow_new_weights(uneven_encoder):
     fresh = compiled.encoder.current()
     assert fresh.window_block is compiled.encoder.window_block
     torch.testing.assert_close(fresh.embed(pictures), prepared.current().embed(pictures))
+
+
+def test_the_bias_is_compiled_in_one_piece():
+    """Any step that breaks the graph in two is refused here; 9 keys are no multiple of 8."""
+    rows, cols = torch.rand(1, 2, 9, 3), torch.rand(1, 2, 9, 3)
+    plain = unwrap(_bias)
+    whole = torch.compile(plain, dynamic=False, backend="eager", fullgraph=True)
+    torch.testing.assert_close(whole(rows, cols), plain(rows, cols), rtol=0, atol=0)

@@ -39,9 +39,10 @@ def jobs(seen=None):
             yield SliceJob(slice_, IntensityWindow(0.0, 90.0 + seed), volume=str(seed))
 
 
-def test_volumes_share_batches_and_the_order_stays(segmenter):
+@pytest.mark.parametrize("ahead", [False, True])
+def test_volumes_share_batches_and_the_order_stays(segmenter, ahead):
     made, sizes = segmenter
-    found = list(embed_many(made, jobs(), BatchPlan(slices_at_once=3)))
+    found = list(embed_many(made, jobs(), BatchPlan(slices_at_once=3, ahead=ahead)))
     assert sizes == [3, 3, 1]
     assert [(job.volume, job.slice_.index) for job, _ in found] == [
         *(("0", k) for k in range(5)),
@@ -61,6 +62,16 @@ def test_slices_are_asked_for_when_a_batch_needs_them(segmenter):
     assert len(seen) == 2
     next(embedded)
     assert len(seen) == 2
+
+
+def test_ahead_one_batch_is_asked_for_early(segmenter):
+    seen = []
+    embedded = embed_many(segmenter[0], jobs(seen), BatchPlan(slices_at_once=2, ahead=True))
+    assert seen == []
+    next(embedded)
+    assert len(seen) == 4
+    embedded.close()
+    assert len(seen) == 4
 
 
 def test_what_a_cache_holds_is_not_encoded(segmenter):

@@ -129,9 +129,12 @@ def _bias(
     """Both biases for every key; without gradients in rows that start at aligned places."""
     rows, cols = row_bias.shape[-1], col_bias.shape[-1]
     keys = rows * cols
-    if torch.is_grad_enabled() and (row_bias.requires_grad or col_bias.requires_grad):
-        return (row_bias[..., :, None] + col_bias[..., None, :]).flatten(3)
     aligned = -(-keys // ALIGNMENT) * ALIGNMENT
+    learning = torch.is_grad_enabled() and (row_bias.requires_grad or col_bias.requires_grad)
+    if learning or torch.compiler.is_compiling():
+        # A compiler makes one pass of it, and cannot write into the rows of a larger tensor.
+        bias = (row_bias[..., :, None] + col_bias[..., None, :]).flatten(3)
+        return bias if learning else F.pad(bias, (0, aligned - keys))[..., :keys]
     bias = row_bias.new_empty(*row_bias.shape[:3], aligned)[..., :keys]
     torch.add(row_bias[..., :, None], col_bias[..., None, :], out=bias.unflatten(-1, (rows, cols)))
     return bias

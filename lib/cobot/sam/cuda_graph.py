@@ -70,6 +70,7 @@ def record_encoder(encoder: PreparedEncoder, batch: int) -> RecordedEncoder:
             encoder.transform(tokens)
     torch.cuda.current_stream(device).wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Other threads may use the card meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         embedding = encoder.transform(tokens)
     return RecordedEncoder(encoder, graph, tokens, embedding)

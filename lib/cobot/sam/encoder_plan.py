@@ -66,7 +66,7 @@ def choose_dtype(wanted: Precision, device: torch.device) -> torch.dtype:
     Raises:
         ConfigError: `wanted`, or the variable, is no known precision.
     """
-    asked = wanted
+    asked: str = wanted
     if wanted == "auto":
         asked = os.environ.get(PRECISION_VARIABLE) or "auto"
     if asked == "auto":

@@ -113,16 +113,21 @@ class SamFrame:
         mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (SAM_MEAN, SAM_STD))
         return self._pad((grey - mean) / std)
 
-    def grey(self, unit: Float32[np.ndarray, "row col"]) -> Float32[Tensor, "1 1 side side"]:
+    def grey(
+        self, unit: Float32[np.ndarray, "row col"], device: torch.device | None = None
+    ) -> Float32[Tensor, "1 1 side side"]:
         """The picture as it lies in the square, 0..1, not normalised, padded with zeros.
 
         Args:
             unit: the whole slice, windowed to 0..1; resized without aliasing.
+            device: where it is resized, and wanted; None is the CPU.
         """
-        return self._pad(self._content(unit))
+        return self._pad(self._content(unit, device))
 
-    def _content(self, unit: Float32[np.ndarray, "row col"]) -> Float32[Tensor, "1 1 h w"]:
-        return _resize(_tensor(unit[self.region.slices]), self.content_px)
+    def _content(
+        self, unit: Float32[np.ndarray, "row col"], device: torch.device | None = None
+    ) -> Float32[Tensor, "1 1 h w"]:
+        return _resize(_tensor(unit[self.region.slices]).to(device), self.content_px)
 
     def points(self, xy: PointsXy) -> PointsXy:
         """Slice coordinates to frame coordinates."""

@@ -24,6 +24,7 @@ from cobot.sam.answer import (
 from cobot.sam.body import body_region
 from cobot.sam.cpu_threads import settle_thread
 from cobot.sam.encoder_plan import Precision, choose_dtype
+from cobot.sam.encoder_runner import EncoderRunner
 from cobot.sam.frame import SamFrame
 from cobot.sam.grey_patches import GreyPictures
 from cobot.sam.prepared import prepare_encoder
@@ -43,6 +44,9 @@ class SegmenterOptions:
             slice; None is as the encoder was trained: `tiny` yes, Meta's no.
         precision: of the encoder: fp32, bf16, or auto, which is bf16 on processors that multiply
             in it and fp32 on others (see `choose_dtype`). The decoder is always fp32.
+        compiled: compile the encoder's blocks at the first slice, and on CUDA record them as
+            graphs: half a minute once, for many slices on a GPU. On CPUs it brings nothing certain
+            (decision 4).
         adapter_hash: of an adapter that the caller attached to the model, so that embeddings of
             different adapters are never taken for each other; empty without one.
     """
@@ -50,6 +54,7 @@ class SegmenterOptions:
     side_px: int | None = None
     crop_to_body: bool | None = None
     precision: Precision = "auto"
+    compiled: bool = False
     adapter_hash: str = ""
 
 
@@ -100,7 +105,8 @@ class SliceSegmenter:
         self.crop_to_body = loaded.shape.crops_to_body if wanted is None else wanted
         self._sam = (adapted.sam if adapted else loaded.sam).to(self.device).eval()
         self._dtype = choose_dtype(options.precision, self.device)
-        self._encoder = prepare_encoder(self._sam.image_encoder, self.side_px, self._dtype)
+        prepared = prepare_encoder(self._sam.image_encoder, self.side_px, self._dtype)
+        self._encoder = EncoderRunner(prepared, options.compiled)
         self._asked = AskedModel(self._sam, SliceMemories(self._sam), loaded.shape.draws_prompts)
         self._encoding, self._decoding = threading.Lock(), threading.Lock()
 
@@ -154,11 +160,10 @@ class SliceSegmenter:
         if not views:
             return []
         settle_thread()
-        grey = torch.cat([view.frame.grey(view.unit) for view in views])
+        grey = torch.cat([view.frame.grey(view.unit, self.device) for view in views])
         pictures = GreyPictures(grey, [view.frame.content_px for view in views])
         with self._encoding, torch.inference_mode():
-            self._encoder = self._encoder.current()
-            features = self._encoder.embed(pictures.to(self.device))
+            features = self._encoder.embed(pictures)
         return [
             SliceEmbedding(features[index : index + 1], view.frame, view.key)
             for index, view in enumerate(views)
