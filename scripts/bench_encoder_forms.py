@@ -17,7 +17,7 @@ from typing import Annotated
 
 import torch
 import typer
-from bench_rounds import Row, Work, compare, matmul_flops_per_s
+from bench_rounds import Row, Work, compare_forms, matmul_flops_per_s
 from cobot.adapters.attach import attach_adapters
 from cobot.adapters.config import AdapterConfig
 from cobot.sam.build import build_image_encoder, encoder_shape
@@ -37,6 +37,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+LAST_HALF = "bf16, last half on a kept prefix"
 
 app = typer.Typer(add_completion=False)
 
@@ -108,19 +110,22 @@ def inference_rows(case: Case, compiled: bool = False) -> list[Row]:
     torch.manual_seed(0)
     encoder = build(case).eval().requires_grad_(False)
     pictures, pixels = grey_pictures(case)
-    stock: list[tuple[str, Work]] = [("stock fp32", lambda: encoder(pixels))]
+    stock: dict[str, Work] = {"stock fp32": lambda: encoder(pixels)}
     if case.device == "cuda":
         narrow = deepcopy(encoder).bfloat16()
-        stock.append(("stock bf16", lambda: narrow(pixels.bfloat16())))
-    flops = count_flops(case)
+        stock["stock bf16"] = lambda: narrow(pixels.bfloat16())
+    flops = count_flops(case) * case.batch
     rows = []
     with torch.inference_mode():
-        for form, dtype, ours in inference_forms(encoder, pictures, case, compiled):
-            limit = flops * case.batch / matmul_flops_per_s(dtype, case.device)
-            for against, reference in stock:
-                item = f"{case.title}: {form} / {against}"
-                row = compare(item, reference, ours, case.rounds, case.device)
-                rows.append(replace(row, limit_s=limit))
+        forms = list(inference_forms(encoder, pictures, case, compiled))
+        rates = {dtype: matmul_flops_per_s(dtype, case.device) for dtype in DTYPES.values()}
+        for against, reference in stock.items():
+            works = {f"{case.title}: {form} / {against}": ours for form, _, ours in forms}
+            found = compare_forms(reference, works, case.rounds, case.device)
+            rows += [
+                replace(row, limit_s=flops / rates[dtype])
+                for row, (_, dtype, _) in zip(found, forms, strict=True)
+            ]
     return rows
 
 
@@ -141,34 +146,36 @@ def inference_forms(
                 yield f"{name} compiled graph", dtype, _replay(made.encoder, pictures)
 
 
-def training_rows(case: Case) -> list[Row]:
+def training_rows(case: Case, every_form: bool = True) -> list[Row]:
     """Gradients by stock fp32, all blocks adapted, against ours.
 
-    In fp32, in bf16, with checkpoints, and with the last half of the blocks adapted on a kept
-    prefix. Adapters of the first half are at their start, where they change nothing: so the
-    gradients of the last half must be the same in every form.
+    In bf16 and with the last half of the blocks adapted on a kept prefix; with every form also in
+    fp32 and with checkpoints. Adapters of the first half are at their start, where they change
+    nothing: so the gradients of the last half must be the same in every form.
     """
     _, pixels = grey_pictures(case)
     whole = with_lora(case)
     narrow, late = _narrowed(whole), _narrowed(with_lora(case, late=True))
     first = len(late.blocks) // 2
     with torch.autocast(case.device, torch.bfloat16):
-        kept = encode_prefix(late, pixels, first)
+        kept = encode_prefix(late, pixels, first).bfloat16()
     again = choose_plan(pixels.device, torch.bfloat16, training=True, checkpointing=True)
     forms: dict[str, tuple[ImageEncoderViT, Work]] = {
-        "fp32": (whole, lambda: encode_image(whole, pixels)),
         "bf16": (narrow, lambda: encode_image(narrow, pixels)),
-        "bf16, checkpoints": (narrow, lambda: encode_image(narrow, pixels, again)),
-        "bf16, last half on a kept prefix": (late, lambda: encode_suffix(late, kept, first)),
+        LAST_HALF: (late, lambda: encode_suffix(late, kept, first)),
     }
+    if every_form:
+        forms["fp32"] = (whole, lambda: encode_image(whole, pixels))
+        forms["bf16, checkpoints"] = (narrow, lambda: encode_image(narrow, pixels, again))
     count = sum(one.numel() for one in late.parameters() if one.requires_grad)
     stock = _gradients(whole, lambda: whole(pixels), (case.device, False, count))
-    rows = []
-    for name, (model, embed) in forms.items():
-        ours = _gradients(model, embed, (case.device, "bf16" in name, count))
-        item = f"LoRA, {case.title}: {name} / stock fp32"
-        rows.append(compare(item, stock, ours, case.rounds, case.device))
-    return rows
+    works = {
+        f"LoRA, {case.title}: {name} / stock fp32": _gradients(
+            model, embed, (case.device, "bf16" in name, count)
+        )
+        for name, (model, embed) in forms.items()
+    }
+    return compare_forms(stock, works, case.rounds, case.device)
 
 
 def build(case: Case) -> ImageEncoderViT:
@@ -266,13 +273,15 @@ def _gradients(encoder: ImageEncoderViT, embed: Work, how: tuple[str, bool, int]
     """
     device, narrow, count = how
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    directions: list[torch.Tensor] = []
 
     def work() -> torch.Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=narrow):
             embedding = embed()
-        generator = torch.Generator().manual_seed(2)
-        direction = torch.randn(embedding.shape, generator=generator).to(device)
-        found = torch.autograd.grad((embedding.float() * direction).sum(), trained)
+        if not directions:
+            generator = torch.Generator().manual_seed(2)
+            directions.append(torch.randn(embedding.shape, generator=generator).to(device))
+        found = torch.autograd.grad((embedding.float() * directions[0]).sum(), trained)
         return torch.cat([one.flatten() for one in found])[-count:]
 
     return work

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from bench_encoder_forms import LAST_HALF
 from bench_rounds import Row
+from cobot.sam.build import encoder_shape
 
 Measure = Callable[[Row, int], float]
 
@@ -80,8 +82,8 @@ def _at_most(measure: str, bound: float, form: str = "") -> Goal:
 
 
 SAME_SPEED = (Goal("times stock", 0.98), _at_most("times stock", 1.02))
-LAST_HALF = "bf16, last half on a kept prefix"
 GRAPH = "bf16 compiled graph"
+TINY = ("tiny", encoder_shape("tiny").image_size_px)
 
 PLAN: tuple[Task, ...] = (
     Task(
@@ -93,14 +95,15 @@ PLAN: tuple[Task, ...] = (
         ),
     ),
     Task("encoder", "vit_b", 512, goals=(Goal("times stock", 2.4, "bf16"),)),
-    Task("encoder", "tiny", 256, goals=(Goal("times stock", 1.5, "fp32"),)),
+    Task("encoder", *TINY, goals=(Goal("times stock", 1.5),)),
     Task("click", "vit_b", 1024, goals=(Goal("times stock", 2.5), _at_most("ms", 35))),
     Task("mask", "vit_b", 1024),
     Task("prompts16", "vit_b", 1024, goals=(Goal("times stock", 3.7),)),
-    Task("click", "tiny", 256),
-    Task("prompts16", "tiny", 256),
-    Task("server", "tiny", 256, goals=(_at_most("ms", 150, "p95"),)),
-    Task("folded", "vit_b", 1024, goals=SAME_SPEED),
+    Task("click", *TINY),
+    Task("prompts16", *TINY),
+    Task("server", *TINY, goals=(_at_most("ms", 150, "p95"),)),
+    Task("folded", "vit_b", 512, goals=SAME_SPEED),
+    Task("training", "vit_b", 512),
     Task(
         *("training", "vit_b", 1024),
         goals=(

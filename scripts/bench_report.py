@@ -14,7 +14,8 @@ class Line:
         title: what was measured.
         row: what came of it; None if nothing did.
         goals: each goal in words, and whether it was reached; None if it was not measured.
-        exact: an fp32 form, whose error is a gate.
+        most_error: largest relative error that is let pass; None if there is nothing to compare.
+        gradients: the results are gradients, whose angle to stock's is a gate.
         differing: pixels that differ between masks which must be equal; None if there are none.
         note: what else there is to say.
     """
@@ -22,7 +23,8 @@ class Line:
     title: str
     row: Row | None = None
     goals: tuple[tuple[str, bool | None], ...] = ()
-    exact: bool = False
+    most_error: float | None = None
+    gradients: bool = False
     differing: int | None = None
     note: str = ""
 
@@ -63,6 +65,15 @@ def to_markdown(report: Report) -> str:
         f"- {_verdict(gate['passed'])}: {gate['name']} ({gate['detail']})" for gate in report.gates
     )
     return f"Measured on: {report.machine}\n\n{table}\n\n{gates}\n"
+
+
+def summary(line: Line) -> str:
+    """What came of a line, while the others are still being measured."""
+    if line.row is None:
+        return line.note
+    cells = dict(zip(TITLES, _cells(line), strict=True))
+    told = [cells[name] for name in ("item", "stock", "ours", "ratio (quartiles), rounds", "goal")]
+    return " | ".join(text for text in told if text)
 
 
 def _cells(line: Line) -> tuple[str, ...]:

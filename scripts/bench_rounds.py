@@ -6,11 +6,12 @@ around every round tells whether the machine was disturbed: such rounds are left
 
 import ctypes
 import gc
+import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +20,21 @@ from torch import Tensor
 DISTURBED = 1.5
 """A round is left out when the matrix product before and after it differ by more than this."""
 
+WARM_UPS = {"cpu": 1, "cuda": 10}
+
+PRODUCT = {"cpu": (4096, 768, 3072), "cuda": (8192, 8192, 8192)}
+"""The matrix product that tells how fast the machine is: large enough to fill it."""
+
 Work = Callable[[], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Seconds of one round, and whether the machine was left alone in it."""
+
+    stock_s: float
+    ours_s: float
+    calm: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +48,7 @@ class Row:
         ratio: median over rounds of stock's seconds by ours.
         ratio_p25: its lower quartile.
         ratio_p75: its upper quartile.
-        rounds: that counted.
-        disturbed: rounds that were left out; kept after all when there was no other.
+        timed: every round, also those that were left out.
         stock_peak_mb: what one stock run took beyond what the process held; None if unknown.
         peak_mb: the same of ours.
         rel_err: norm of the difference of the results by the norm of stock's.
@@ -48,49 +62,75 @@ class Row:
     ratio: float
     ratio_p25: float
     ratio_p75: float
-    rounds: int
-    disturbed: int
-    stock_peak_mb: float | None
-    peak_mb: float | None
-    rel_err: float
-    cosine: float
+    timed: tuple[Round, ...]
+    stock_peak_mb: float | None = None
+    peak_mb: float | None = None
+    rel_err: float = 0.0
+    cosine: float = 1.0
     limit_s: float | None = None
+
+    @property
+    def disturbed(self) -> int:
+        """Rounds that were left out; kept after all when there was no other."""
+        return sum(not one.calm for one in self.timed)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that counted."""
+        return len(self.timed) - self.disturbed or len(self.timed)
 
 
 def compare(item: str, stock: Work, ours: Work, rounds: int, device: str = "cpu") -> Row:
-    """Run both in turn and lay them side by side; the first run of each is not timed.
+    """Run both in turn and lay them side by side; see `compare_forms`."""
+    (row,) = compare_forms(stock, {item: ours}, rounds, device)
+    return row
+
+
+def compare_forms(
+    stock: Work, forms: Mapping[str, Work], rounds: int, device: str = "cpu"
+) -> list[Row]:
+    """Run stock, then every form of ours, round after round; a row for each form.
+
+    The first runs of each are not timed.
 
     Args:
-        item: name of the comparison.
         stock: the reference; gives its result.
-        ours: gives the same in another way.
-        rounds: at least 2.
+        forms: name of the comparison to what gives the same in another way.
+        rounds: at least 1.
         device: "cpu" or "cuda".
     """
-    expected, given = stock().float().flatten(), ours().float().flatten()
-    timed = [_round(stock, ours, device) for _ in range(rounds)]
-    calm = [one for one in timed if one.calm] or timed
-    ratios = [one.stock_s / one.ours_s for one in calm]
-    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    expected = _warmed(stock, device)
+    given = {item: _warmed(ours, device) for item, ours in forms.items()}
+    timed = [_round(stock, forms, device) for _ in range(rounds)]
+    stock_peak_mb = peak_mb(stock, device)
+    return [
+        replace(
+            _row(item, [one[item] for one in timed]),
+            stock_peak_mb=stock_peak_mb,
+            peak_mb=peak_mb(ours, device),
+            rel_err=((given[item] - expected).norm() / expected.norm()).item(),
+            cosine=torch.nn.functional.cosine_similarity(given[item], expected, dim=0).item(),
+        )
+        for item, ours in forms.items()
+    ]
+
+
+def alone(item: str, seconds: Sequence[float]) -> Row:
+    """A row without stock beside it."""
     return Row(
         item=item,
-        stock_s=statistics.median(one.stock_s for one in calm),
-        ours_s=statistics.median(one.ours_s for one in calm),
-        ratio=middle,
-        ratio_p25=low,
-        ratio_p75=high,
-        rounds=len(calm),
-        disturbed=sum(not one.calm for one in timed),
-        stock_peak_mb=peak_mb(stock, device),
-        peak_mb=peak_mb(ours, device),
-        rel_err=((given - expected).norm() / expected.norm()).item(),
-        cosine=torch.nn.functional.cosine_similarity(given, expected, dim=0).item(),
+        stock_s=0.0,
+        ours_s=statistics.median(seconds),
+        ratio=math.nan,
+        ratio_p25=math.nan,
+        ratio_p75=math.nan,
+        timed=tuple(Round(math.nan, one, calm=True) for one in seconds),
     )
 
 
 def matmul_flops_per_s(dtype: torch.dtype, device: str = "cpu", runs: int = 7) -> float:
-    """The best rate at which this machine multiplied 4096 x 768 by 768 x 3072."""
-    return 2 * 4096 * 768 * 3072 / min(_matmul_s(dtype, device) for _ in range(runs))
+    """The best rate at which this machine multiplied the matrices of `PRODUCT`."""
+    return 2 * math.prod(PRODUCT[device]) / min(_matmul_s(dtype, device) for _ in range(runs))
 
 
 def peak_mb(work: Work, device: str) -> float | None:
@@ -111,24 +151,44 @@ def peak_mb(work: Work, device: str) -> float | None:
     return _status_mb("VmHWM") - before_mb
 
 
-@dataclass(frozen=True, slots=True)
-class _Round:
-    stock_s: float
-    ours_s: float
-    calm: bool
+def _row(item: str, timed: Sequence[Round]) -> Row:
+    """Medians over the rounds that count."""
+    calm = [one for one in timed if one.calm] or timed
+    ratios = [one.stock_s / one.ours_s for one in calm]
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return Row(
+        item=item,
+        stock_s=statistics.median(one.stock_s for one in calm),
+        ours_s=statistics.median(one.ours_s for one in calm),
+        ratio=middle,
+        ratio_p25=low,
+        ratio_p75=high,
+        timed=tuple(timed),
+    )
 
 
-def _round(stock: Work, ours: Work, device: str) -> _Round:
-    before = _matmul_s(torch.float32, device)
-    stock_s = _seconds(stock, device)
-    ours_s = _seconds(ours, device)
-    after = _matmul_s(torch.float32, device)
-    return _Round(stock_s, ours_s, max(before, after) <= DISTURBED * min(before, after))
+def _warmed(work: Work, device: str) -> Tensor:
+    """The result, after the runs in which libraries choose kernels and take memory."""
+    for _ in range(WARM_UPS[device] - 1):
+        work()
+    return work().float().flatten()
+
+
+def _round(stock: Work, forms: Mapping[str, Work], device: str) -> dict[str, Round]:
+    """Stock once, every form once; the matrix product before it all and after each form."""
+    products = [_matmul_s(torch.float32, device)]
+    stock_s, found = _seconds(stock, device), {}
+    for item, ours in forms.items():
+        ours_s = _seconds(ours, device)
+        products.append(_matmul_s(torch.float32, device))
+        found[item] = Round(stock_s, ours_s, max(products) <= DISTURBED * min(products))
+    return found
 
 
 def _matmul_s(dtype: torch.dtype, device: str) -> float:
-    left = torch.ones(4096, 768, dtype=dtype, device=device)
-    right = torch.ones(768, 3072, dtype=dtype, device=device)
+    rows, inner, cols = PRODUCT[device]
+    left = torch.ones(rows, inner, dtype=dtype, device=device)
+    right = torch.ones(inner, cols, dtype=dtype, device=device)
     torch.mm(left, right)
     return min(_seconds(lambda: torch.mm(left, right), device) for _ in range(3))
 

@@ -1,5 +1,6 @@
 """What the benchmark of speed says; nothing is timed."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +29,11 @@ def bench():
 
 @pytest.fixture
 def row(bench):
-    from bench_rounds import Row
+    from bench_rounds import Round, Row
 
+    timed = (*[Round(12.0, 4.0, True)] * 5, Round(20.0, 4.0, False))
     return Row(
-        *("vit_b 1024 px, cpu, batch 1: bf16 / stock fp32", 12.0, 4.0, 3.0, 2.9, 3.1, 5, 1),
+        *("vit_b 1024 px, cpu, batch 1: bf16 / stock fp32", 12.0, 4.0, 3.0, 2.9, 3.1, timed),
         *(2500.0, 300.0, 8e-3, 0.9999, 2.3),
     )
 
@@ -106,9 +108,11 @@ def test_a_decoder_at_another_side_is_refused(bench):
 def test_gates_fail_on_errors_and_on_differing_masks(bench, row):
     from bench_report import Line
 
-    wrong, right = Line("a", row, exact=True), Line("b", replace(row, rel_err=1e-6), exact=True)
+    wrong, right = (Line("a", replace(row, rel_err=e), most_error=1e-5) for e in (2e-5, 1e-6))
     assert [gate.passed for gate in bench.exactness([wrong, right])] == [False, True]
-    assert bench.exactness([Line("not exact", row), Line("not measured")]) == []
+    askew, along = (Line("a", replace(row, cosine=c), gradients=True) for c in (0.998, 0.9991))
+    assert [gate.passed for gate in bench.exactness([askew, along])] == [False, True]
+    assert bench.exactness([Line("nothing to compare", row), Line("not measured")]) == []
     masks = [Line("a", row, differing=0), Line("b", row, differing=1)]
     assert [gate.passed for gate in bench.exactness(masks)] == [True, False]
     assert bench.bf16_gate(None).passed is None
@@ -124,6 +128,20 @@ def test_the_table_says_what_was_reached(bench, row):
     assert "12 s | 4 s | 3.00 (2.90 to 3.10), 5, 1 disturbed | 2500 / 300" in text
     assert "≥ 3 times stock: yes; ≤ 0.45 GB over weights: yes" in text
     assert "- NO: exact (2e-3)" in text
+
+
+def test_what_is_written_is_json_and_marks_disturbed_rounds(bench, row, tmp_path):
+    from bench_report import Line, Report
+    from bench_rounds import alone
+
+    lines = (Line("a", row), Line("b", alone("b", [1.0, 3.0, 2.0])), Line("c", note="no GPU here"))
+    files = tmp_path / "speed.json", tmp_path / "speed.md"
+    bench.write(Report(lines, (), "somewhere"), *files)
+    read = json.loads(files[0].read_text(), parse_constant=lambda text: pytest.fail(text))
+    first, second, third = (line["row"] for line in read["lines"])
+    assert [one["calm"] for one in first["timed"]] == [True] * 5 + [False]
+    assert (second["ours_s"], second["ratio"], third) == (2.0, None, None)
+    assert "| c |" in files[1].read_text()
 
 
 def test_a_server_row_has_both_percentiles(bench):
