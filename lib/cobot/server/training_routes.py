@@ -5,16 +5,21 @@ process, where nobody sees it; it also takes a second training into a hidden que
 """
 
 import threading
+from contextlib import suppress
+from subprocess import TimeoutExpired
 from typing import Any, Protocol, runtime_checkable
 
 from fastapi import APIRouter, Body, HTTPException
 from monailabel.endpoints import train as monailabel_train
 from monailabel.interfaces.utils.app import app_instance
-from monailabel.utils.async_tasks.utils import tasks
+from monailabel.utils.async_tasks.utils import processes, tasks
 
 from cobot.errors import CobotError, ConfigError
 
 router = APIRouter(prefix="/train", tags=["Train"])
+
+STOPPED_S = 2
+"""A killed process is gone within moments; one that waits for a disk may take longer."""
 
 _starting = threading.Lock()
 
@@ -69,4 +74,9 @@ def _get_ready(trainer: ReadyTrainer, settings: dict[str, Any]) -> None:
 @router.delete("/")
 def stop_training() -> Any:
     """Stop the training at once; its last checkpoint stays, and starting again goes on from it."""
-    return monailabel_train.stop()
+    running = list(processes("train").values())
+    stopped = monailabel_train.stop()
+    for process in running:
+        with suppress(TimeoutExpired):
+            process.wait(STOPPED_S)
+    return stopped
