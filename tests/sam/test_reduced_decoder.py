@@ -46,7 +46,8 @@ def ours(sam, features, tokens, ambiguous, masks=None):
     sparse = embed_prompts(sam.prompt_encoder, tokens, sam.prompt_encoder.input_image_size[0])
     changed = features + sam.prompt_encoder.mask_downscaling(masks) if masks is not None else None
     memory = SliceMemories(sam).of(features)
-    return decode_chosen(sam.mask_decoder, memory, Question(sparse, ambiguous, changed))
+    asked = Question(sparse, torch.tensor(ambiguous), any(ambiguous), changed)
+    return decode_chosen(sam.mask_decoder, memory, asked)
 
 
 def stock(sam, features, points=None, boxes=None, masks=None):
@@ -118,7 +119,7 @@ def test_leaves_most_of_the_work_out(sam, features):
     with FlopCounterMode(display=False) as all_of_it:
         stock(sam, features, boxes=corners.reshape(1, 4))
     with FlopCounterMode(display=False) as reduced:
-        decode_chosen(sam.mask_decoder, memory, Question(sparse, (False,)))
+        decode_chosen(sam.mask_decoder, memory, Question(sparse, torch.tensor([False]), False))
     share = {256: 0.43, 128: 0.62}[sam.mask_decoder.transformer_dim]
     assert reduced.get_total_flops() < share * all_of_it.get_total_flops()
 

@@ -22,17 +22,18 @@ from cobot.sam.decoder import (
     embed_masks,
     embed_prompts,
 )
+from cobot.sam.decoder_graph import BUCKETS, DecoderGraphs
 from cobot.sam.frame import SamFrame
 from cobot.sam.prompt_map import draw_prompts
-from cobot.sam.reduced_decoder import Question, decode_chosen
+from cobot.sam.reduced_decoder import ChosenMasks, Question, decode_chosen
 from cobot.sam.slice_memory import SliceMemories, SliceMemory
 from cobot.shapes import Mask, PointsXy
 
 PROMPTS_AT_ONCE = 2
 """On a CPU, where more at once is slower: what is in hand no longer fits the cache."""
 
-PROMPTS_AT_ONCE_CUDA = 64
-"""On a GPU, where few and large steps are fast; some 50 MB each at 1024 px."""
+PROMPTS_AT_ONCE_CUDA = max(BUCKETS)
+"""On a GPU, where few and large steps are fast, as many as are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,19 @@ class AskedModel:
         sam: the model; its weights' device is used.
         memories: of the same model; slices that are asked about are added to them.
         draws_prompts: it was trained with prompts drawn as a mask prompt (`cobot.sam.prompt_map`).
+        graphs: recordings of its decoder, on CUDA.
     """
 
     sam: Sam
     memories: SliceMemories
     draws_prompts: bool = False
+    graphs: DecoderGraphs | None = None
+
+    def decode(self, memory: SliceMemory, asked: Question) -> ChosenMasks:
+        """As `decode_chosen`, by a recording where there is one."""
+        if self.graphs is None:
+            return decode_chosen(self.sam.mask_decoder, memory, asked)
+        return self.graphs.decode(memory, asked)
 
 
 def decode_masks(
@@ -173,12 +182,13 @@ class PreparedSlice:
     @torch.inference_mode()
     def answer(self, prompts: Sequence[Prompts]) -> list[SliceMask]:
         """Answer prompts of one token count, all with a mask or all without, in one batch."""
-        chosen = decode_chosen(self.model.sam.mask_decoder, self.memory, self._question(prompts))
-        pixels = self.embedding.frame.mask_to_pixels(chosen.logits).cpu().numpy()
+        chosen = self.model.decode(self.memory, self._question(prompts))
+        on_slice = self.embedding.frame.mask_to_pixels(chosen.logits)
+        masks, pixels = ((on_slice > 0).cpu().numpy(), on_slice.cpu().numpy())
         low_res = chosen.logits.float().cpu().numpy()
         return [
             SliceMask(
-                mask=pixels[row] > 0,
+                mask=masks[row],
                 logits=pixels[row],
                 low_res_logits=low_res[row],
                 predicted_iou=iou,
@@ -202,12 +212,14 @@ class PreparedSlice:
         if not masks and self.model.draws_prompts:
             side = 4 * features.shape[-1]
             masks = list(draw_prompts(batch, self.embedding.frame.side_px, side).to(weight))
+        ambiguous = [given.is_ambiguous for given in prompts]
         changed = None
         if masks:
             changed = features.to(weight) + embed_masks(encoder, masks, features.shape[-1])
         return Question(
             sparse=embed_prompts(encoder, batch, self.embedding.frame.side_px),
-            ambiguous=tuple(given.is_ambiguous for given in prompts),
+            ambiguous=torch.tensor(ambiguous, device=weight.device),
+            several=any(ambiguous),
             changed=changed,
         )
 

@@ -1,6 +1,8 @@
-"""An encoder recorded once as a CUDA graph, then started by one call instead of hundreds."""
+"""Work recorded once as a CUDA graph, then started by one call instead of hundreds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float32
@@ -12,6 +14,28 @@ from cobot.sam.prepared import PreparedEncoder
 
 WARM_UPS = 3
 """Runs before recording, so that libraries choose their kernels and take their memory."""
+
+Result = TypeVar("Result")
+
+
+def record(work: Callable[[], Result], device: torch.device) -> tuple[torch.cuda.CUDAGraph, Result]:
+    """A recording of some work, and the result that every replay overwrites.
+
+    Args:
+        work: on that device alone, without waiting for it; reads the same tensors every time.
+        device: a CUDA device.
+    """
+    aside = torch.cuda.Stream(device)
+    aside.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(aside):
+        for _ in range(WARM_UPS):
+            work()
+    torch.cuda.current_stream(device).wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    # Other threads may use the card meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        result = work()
+    return graph, result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,14 +87,5 @@ def record_encoder(encoder: PreparedEncoder, batch: int) -> RecordedEncoder:
             f"CUDA graphs need the encoder on a CUDA device, it is on {device}; use it as it is."
         )
     tokens = encoder.places.repeat(batch, 1, 1, 1)
-    aside = torch.cuda.Stream(device)
-    aside.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UPS):
-            encoder.transform(tokens)
-    torch.cuda.current_stream(device).wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    # Other threads may use the card meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        embedding = encoder.transform(tokens)
+    graph, embedding = record(lambda: encoder.transform(tokens), device)
     return RecordedEncoder(encoder, graph, tokens, embedding)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor
 
@@ -26,12 +26,14 @@ class Question:
     Attributes:
         sparse: embedded prompt tokens.
         ambiguous: for each prompt, whether the best of three masks is wanted, not the single one.
+        several: whether any prompt is ambiguous.
         changed: for each prompt the image embedding with its mask prompt's added, or None when no
             prompt has a mask: the slice's memory then serves.
     """
 
     sparse: Float[Tensor, "b t c"]
-    ambiguous: tuple[bool, ...]
+    ambiguous: Bool[Tensor, " b"]
+    several: bool
     changed: Float[Tensor, "b c h w"] | None = None
 
 
@@ -58,14 +60,13 @@ def decode_chosen(decoder: MaskDecoder, memory: SliceMemory, asked: Question) ->
         memory: the slice, from the same weights.
         asked: prompts of equal token count.
     """
-    candidates = decoder.num_mask_tokens if any(asked.ambiguous) else 1
+    candidates = decoder.num_mask_tokens if asked.several else 1
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     prompt = torch.cat([own.expand(len(asked.sparse), -1, -1), asked.sparse], dim=1)
     changed = None if asked.changed is None else places_in_rows(asked.changed)
     answered, image = two_way(decoder.transformer, prompt, memory, changed, 1 + candidates)
     iou = decoder.iou_prediction_head(answered[:, 0])
-    ambiguous = torch.tensor(asked.ambiguous, device=iou.device)
-    pick = torch.where(ambiguous, 1 + iou[:, 1:].argmax(dim=1), 0)
+    pick = torch.where(asked.ambiguous, 1 + iou[:, 1:].argmax(dim=1), 0)
     rows = torch.arange(len(pick), device=pick.device)
     weights = [
         mlp(answered[:, 1 + index])

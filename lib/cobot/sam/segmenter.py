@@ -23,6 +23,7 @@ from cobot.sam.answer import (
 )
 from cobot.sam.body import body_region
 from cobot.sam.cpu_threads import settle_thread
+from cobot.sam.decoder_graph import DecoderGraphs
 from cobot.sam.encoder_plan import Precision, choose_dtype
 from cobot.sam.encoder_runner import EncoderRunner
 from cobot.sam.frame import SamFrame
@@ -107,7 +108,10 @@ class SliceSegmenter:
         self._dtype = choose_dtype(options.precision, self.device)
         prepared = prepare_encoder(self._sam.image_encoder, self.side_px, self._dtype)
         self._encoder = EncoderRunner(prepared, options.compiled)
-        self._asked = AskedModel(self._sam, SliceMemories(self._sam), loaded.shape.draws_prompts)
+        graphs = DecoderGraphs(self._sam.mask_decoder) if self.device.type == "cuda" else None
+        self._asked = AskedModel(
+            self._sam, SliceMemories(self._sam), loaded.shape.draws_prompts, graphs
+        )
         self._encoding, self._decoding = threading.Lock(), threading.Lock()
 
     @property
