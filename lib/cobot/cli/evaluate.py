@@ -101,6 +101,7 @@ def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
         "axis": run.options.axis,
         "window": run.options.window,
         "side_px": str(segmenter.side_px),
+        "precision": segmenter.precision,
         "jitter_seeds": ",".join(map(str, run.seeds)),
         "date": date.today().isoformat(),
     }
