@@ -14,21 +14,25 @@ from pathlib import Path
 import numpy as np
 import torch
 from cobot.adapters.choice import open_adapter
-from cobot.propagate import DEFAULT_RULE
-from cobot.propagate_rule import PropagationRule
+from cobot.propagate import DEFAULT_RULE, Seeds, propagate
+from cobot.propagate_rule import PropagationRule, mask_iou
 from cobot.sam.adapted import swap_adapter
 from cobot.sam.device import choose_device
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.sam.weights import load_sam
 from cobot.training.corrections import find_corrections
 from cobot.training.data_labels import stated_labels
+from cobot.training.evaluate import dice
 from cobot.training.evaluate_propagation import (
     VolumeCase,
     compared_dice,
+    followed_structures,
     propagated_dice,
     task_case,
+    without_limits,
 )
 from cobot.training.task import TrainingTask, parse_labels
+from scipy import stats
 
 SWEEPS: Mapping[str, tuple[object, ...]] = {
     "next_prompt": ("box", "box+mask", "box+point"),
@@ -51,6 +55,8 @@ def main() -> None:
     cases = list(read_cases(options))
     print(f"{options.base}, adapter {options.adapter}, {options.data}, {len(cases)} cases")
     print(structure_table(cases, segmenter), flush=True)
+    if options.signals:
+        print(signal_table(cases, segmenter), flush=True)
     for name in options.sweep:
         for value in SWEEPS[name]:
             rule = replace(DEFAULT_RULE, **{name: value})
@@ -74,6 +80,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--signals", action="store_true", help="which signal tells the end")
     parser.add_argument("--sweep", nargs="*", default=[], choices=list(SWEEPS))
     return parser.parse_args()
 
@@ -98,9 +105,43 @@ def mean_of_structures(
     """Mean over structures of the mean over cases."""
     found: dict[str, list[float]] = {}
     for case in cases:
-        for name, dice in propagated_dice(case, segmenter, rule).items():
-            found.setdefault(name, []).append(dice)
+        for name, value in propagated_dice(case, segmenter, rule).items():
+            found.setdefault(name, []).append(value)
     return float(np.mean([np.mean(values) for values in found.values()]))
+
+
+def signal_table(cases: Sequence[VolumeCase], segmenter: SliceSegmenter) -> str:
+    """How well each signal tells right slices of walks without limits: area under the ROC curve."""
+    right: list[bool] = []
+    signals: dict[str, list[float]] = {}
+    for case in cases:
+        for one in followed_structures(case, segmenter):
+            seeds = Seeds({one.middle: one.box})
+            found = propagate(one.slices, seeds, without_limits(DEFAULT_RULE)).slices
+            for index in found.keys() - {one.middle}:
+                here = found[index]
+                last = found[index - 1 if index > one.middle else index + 1].mask
+                truth = one.truth.get(index, np.zeros_like(here.mask))
+                right.append(dice(here.mask, truth) > 0.5)
+                areas = sorted((int(here.mask.sum()), int(last.sum())))
+                for name, value in (
+                    ("likeness", here.likeness),
+                    ("predicted IoU", here.predicted_iou),
+                    ("overlap", mask_iou(here.mask, last)),
+                    ("ratio of areas", areas[0] / areas[1]),
+                ):
+                    signals.setdefault(name, []).append(value)
+    lines = [f"{len(right)} slices, {np.mean(right):.0%} right", "| signal | AUC |", "|---|---|"]
+    lines += [f"| {name} | {roc_area(values, right):.3f} |" for name, values in signals.items()]
+    return "\n".join(lines)
+
+
+def roc_area(values: Sequence[float], right: Sequence[bool]) -> float:
+    """The chance that a right slice has the higher value than a wrong one; ties count half."""
+    good = np.array(right)
+    ranks = stats.rankdata(values)
+    wins = ranks[good].sum() - good.sum() * (good.sum() + 1) / 2
+    return float(wins / (good.sum() * (~good).sum()))
 
 
 def structure_table(cases: Sequence[VolumeCase], segmenter: SliceSegmenter) -> str:
@@ -108,15 +149,15 @@ def structure_table(cases: Sequence[VolumeCase], segmenter: SliceSegmenter) -> s
     found: dict[str, dict[str, list[float]]] = {}
     for case in cases:
         for name, measures in compared_dice(case, segmenter).items():
-            for measure, dice in measures.items():
-                found.setdefault(name, {}).setdefault(measure, []).append(dice)
-    names = ("propagated", "copied", "oracle", "ellipse")
-    lines = [f"| structure | cases | {' | '.join(names)} | of the oracle |", "|---" * 7 + "|"]
+            for measure, value in measures.items():
+                found.setdefault(name, {}).setdefault(measure, []).append(value)
+    names = ("propagated", "true_ends", "copied", "oracle", "ellipse")
+    lines = [f"| structure | cases | {' | '.join(names)} | of the oracle |", "|---" * 8 + "|"]
     for name, measures in found.items():
         means = [float(np.mean(measures[one])) for one in names]
         cells = " | ".join(f"{mean:.3f}" for mean in means)
         lines.append(
-            f"| {name} | {len(measures['oracle'])} | {cells} | {means[0] / means[2]:.0%} |"
+            f"| {name} | {len(measures['oracle'])} | {cells} | {means[0] / means[3]:.0%} |"
         )
     return "\n".join(lines)
 

@@ -44,7 +44,7 @@ class PropagationRule:
 
     next_prompt: NextPrompt = "box"
     widening: float = 0.0
-    least_predicted_iou: float = 0.4
+    least_predicted_iou: float = 0.3
     least_likeness: float = 0.5
     least_overlap: float = 0.4
     largest_ratio: float = 2.5

@@ -81,7 +81,7 @@ def test_tables_share_cells_and_say_what_is_missing(tmp_path):
         for seed in ((0,) if name == "freeze" else (0, 1))
         for dataset in ("d", "e")
     ]
-    assert [row.name for row in rows(cells, "table4")] == ["lora", "lora+cobot", "freeze"]
+    assert [row.name for row in rows(cells, "table4")] == ["freeze", "lora", "lora+cobot"]
     text = write_tables(cells, "# Note", tmp_path).read_text()
     assert "| lora | 10 | 0.5525 ± 0.0742 (0.0035, n = 2) |" in text
     assert "| freeze | 10 | 0.5500 ± 0.0707 (0.0000, n = 1) |" in text

@@ -48,7 +48,7 @@ def test_figures_stand_side_by_side(case, segmenter):
     found = compared_dice(case, segmenter)
     assert set(found) == {"ball", "rod"}
     for measures in found.values():
-        assert set(measures) == {"propagated", "copied", "oracle", "ellipse"}
+        assert set(measures) == {"propagated", "true_ends", "copied", "oracle", "ellipse"}
     assert found["ball"]["ellipse"] > 0.85, "a ball is an ellipse on each slice"
     assert found["rod"]["copied"] == found["rod"]["oracle"], "it lies on one slice"
     again = propagated_dice(case, segmenter)

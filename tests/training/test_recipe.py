@@ -39,6 +39,7 @@ def test_a_recipe_is_changed_by_name():
         ({"learning_rate": 1.5}, r"must lie in \(0, 1\)"),
         ({"prompts": "scribble"}, "must be one of box, box\\+clicks"),
         ({"weight_decay": -0.1}, "must not be negative"),
+        ({"loose_boxes": 1.5}, r"loose_boxes 1.5 must lie in \[0, 1\]"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes, why):
@@ -96,6 +97,20 @@ def test_prompts_are_boxes_or_clicks_on_the_object():
         assert masks[0, int(y), int(x)]
     only_boxes = draw_prompts(masks, boxes, "box", np.random.default_rng(0))
     assert (only_boxes.kind[:, 0] == BOX_FIRST).all()
+
+
+def test_a_share_of_the_boxes_is_loose():
+    masks = np.zeros((400, 64, 64), bool)
+    masks[:, 30:40, 20:30] = True
+    box = np.array([20.0, 30, 29, 39])
+    rng = np.random.default_rng(0)
+    drawn = draw_prompts(masks, np.tile(box, (400, 1)), "box+clicks", rng, loose=0.5)
+    boxes = drawn.xy[drawn.kind[:, 0] == BOX_FIRST].reshape(-1, 4).numpy()
+    outwards = (boxes - box) * (-1, -1, 1, 1)
+    # Half of the ten pixels of a side at most; a shaken box goes both ways.
+    loose = outwards[(outwards >= 0).all(axis=1)]
+    assert 0.4 < len(loose) / len(boxes) < 0.65
+    assert 4.5 < loose.max() <= 5.0
 
 
 def test_an_absent_structure_is_always_asked_for_by_its_box():

@@ -28,7 +28,10 @@ def _ablation(**switches: object) -> AdapterConfig:
 
 COBOT = AdapterConfig.named("adaptformer+cobot")
 TABLES: Mapping[str, Mapping[str, AdapterConfig]] = {
-    "table4": {name: AdapterConfig.named(name) for name in METHOD_NAMES},
+    "table4": {
+        name: AdapterConfig.named(name)
+        for name in sorted(METHOD_NAMES, key=("freeze", "lightweight").__contains__, reverse=True)
+    },
     "table1": {
         "adaptformer": _ablation(),
         "+ coefficients": _ablation(coefficients=True),

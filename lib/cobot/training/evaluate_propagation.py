@@ -1,7 +1,7 @@
 """How much of a structure is found from one box on its middle slice, in 3D."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -110,9 +110,9 @@ def compared_dice(
     """Structure to 3D Dice of propagation and of what it is to be compared with.
 
     Returns:
-        For each structure: `propagated`; `copied`, the middle slice's box asked on every slice
-        that holds the structure; `oracle`, each slice's own tight box; `ellipse`, the ellipse in
-        those boxes.
+        For each structure: `propagated`; `true_ends`, walks without limits, cut where the
+        structure ends; `copied`, the middle slice's box asked on every slice that holds the
+        structure; `oracle`, each slice's own tight box; `ellipse`, the ellipse in those boxes.
     """
     return {one.name: _compared(one, rule) for one in followed_structures(case, segmenter)}
 
@@ -128,9 +128,29 @@ def _compared(one: FollowedStructure, rule: PropagationRule) -> dict[str, float]
         (same,) = one.slices.answer(index, [Question(one.box)])
         oracle[index], copied[index] = own.mask, same.mask
         ellipse[index] = ellipse_in_box(box, (mask.shape[0], mask.shape[1]))
-    followed = propagate(one.slices, Seeds({one.middle: one.box}), rule)
-    found = {"propagated": followed.masks, "copied": copied, "oracle": oracle, "ellipse": ellipse}
+    seeds = Seeds({one.middle: one.box})
+    free = propagate(one.slices, seeds, without_limits(rule)).masks
+    first, last = min(one.truth), max(one.truth)
+    found = {
+        "propagated": propagate(one.slices, seeds, rule).masks,
+        "true_ends": {index: mask for index, mask in free.items() if first <= index <= last},
+        "copied": copied,
+        "oracle": oracle,
+        "ellipse": ellipse,
+    }
     return {name: one.score(masks) for name, masks in found.items()}
+
+
+def without_limits(rule: PropagationRule) -> PropagationRule:
+    """The same prompts, and no end but an empty mask and the edge of the volume."""
+    return replace(
+        rule,
+        least_predicted_iou=0.0,
+        least_likeness=0.0,
+        least_overlap=0.0,
+        largest_ratio=float("inf"),
+        reach_mm=float("inf"),
+    )
 
 
 def task_case(correction: Correction, task: TrainingTask) -> VolumeCase:

@@ -76,7 +76,7 @@ def training_item(
     masks = np.stack([_framed(one.mask, view.frame) for one in objects])
     boxes = np.stack([view.frame.box(one.box_xyxy) for one in objects])
     boxes = np.clip(boxes, 0, view.frame.side_px - 1)
-    prompts = draw_prompts(masks, boxes, recipe.prompts, rng)
+    prompts = draw_prompts(masks, boxes, recipe.prompts, rng, recipe.loose_boxes)
     return TrainingItem(view, torch.from_numpy(masks), prompts, labelled.where)
 
 

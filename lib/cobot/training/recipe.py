@@ -29,6 +29,8 @@ class Recipe:
         patience: epochs without a better validation Dice before stopping; 0 never stops early.
         prompts: "box" is the paper's: the label's box with each side moved outwards by 0 to 50 px
             at 1024 px; "box+clicks" gives a box jittered both ways or a click.
+        loose_boxes: of the boxes of "box+clicks", the share with sides up to half a box outside:
+            what propagation asks where a structure gets smaller.
         rounds: answers for each prompt; from the second on a click says where the last was wrong.
         objects_per_slice: structures drawn from a slice in each epoch, at most.
         negative_ratio: slices without any structure, for each slice with one.
@@ -49,6 +51,7 @@ class Recipe:
     epochs: int = 25
     patience: int = 0
     prompts: PromptStyle = "box"
+    loose_boxes: float = 0.0
     rounds: int = 1
     objects_per_slice: int = 1
     negative_ratio: float = 0.0
@@ -63,6 +66,8 @@ class Recipe:
         for name in ("learning_rate", "orchestration_rate", "decoder_rate"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"Recipe: {name} {getattr(self, name)} must lie in (0, 1).")
+        if not 0 <= self.loose_boxes <= 1:
+            raise ConfigError(f"Recipe: loose_boxes {self.loose_boxes} must lie in [0, 1].")
         for name in ("weight_decay", "negative_ratio", "score_weight", "clip_norm", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"Recipe: {name} {getattr(self, name)} must not be negative.")

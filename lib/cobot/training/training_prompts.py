@@ -17,12 +17,16 @@ BOX_PROBABILITY = 0.6
 BOX_JITTER = 0.1
 """The most, as a fraction of the box's side: as in the pretraining of tiny."""
 
+LOOSENESS = 0.5
+"""The most by which a side of a loose box lies outside, as a fraction of the box's side."""
+
 
 def draw_prompts(
     masks: Bool[np.ndarray, "n side side2"],
     boxes: Float64[np.ndarray, "n 4"],
     style: PromptStyle,
     rng: np.random.Generator,
+    loose: float = 0.0,
 ) -> PromptTokens:
     """Two tokens for each object: a box, or a click and "not a point".
 
@@ -31,6 +35,7 @@ def draw_prompts(
         boxes: on the frame, first and last pixel.
         style: see `Recipe.prompts`.
         rng: source of randomness.
+        loose: see `Recipe.loose_boxes`.
     """
     xy, kind = [], []
     for mask, box in zip(masks, boxes, strict=True):
@@ -41,6 +46,8 @@ def draw_prompts(
             xy.append(np.stack([interior_pixel(mask, rng), np.zeros(2)]))
             kind.append((POSITIVE, NOT_A_POINT))
             continue
+        elif loose and rng.random() < loose:
+            xy.append(loosened_box(box, side_px, rng).reshape(2, 2))
         else:
             jitter = float(rng.uniform(0, BOX_JITTER))
             xy.append(shaken_box(box, jitter, (side_px, side_px), rng).reshape(2, 2))
@@ -57,4 +64,17 @@ def widened_box(box: BoxXyxy, side_px: int, rng: np.random.Generator) -> BoxXyxy
         rng: source of randomness.
     """
     moved = rng.uniform(0, PAPER_JITTER_PX * side_px / 1024, 4) * (-1, -1, 1, 1)
+    return np.clip(box + moved, 0, side_px - 1)
+
+
+def loosened_box(box: BoxXyxy, side_px: int, rng: np.random.Generator) -> BoxXyxy:
+    """Each side moved outwards by up to half of the box, inside the frame.
+
+    Args:
+        box: first and last pixel.
+        side_px: of the frame.
+        rng: source of randomness.
+    """
+    size_px = np.array([box[2] - box[0] + 1, box[3] - box[1] + 1] * 2)
+    moved = rng.uniform(0, LOOSENESS, 4) * size_px * (-1, -1, 1, 1)
     return np.clip(box + moved, 0, side_px - 1)
