@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-STARTUP_S = 180
+STARTUP_S = 600
 
 
 @dataclass

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-WAIT_S = 240
+WAIT_S = 900
 CASES = 6
 TOML = 'name = "margins"\nwindow = [-160, 240]\n[labels]\nliver = 1\nspleen = 2\n'
 SUBMITTED = ("spleen", "liver", "drain")
@@ -132,6 +132,11 @@ def begin(client, store: Path) -> dict[str, Any]:
     return stats_of(client)
 
 
+def ended(client) -> dict[str, Any] | None:
+    status = client.train_status()
+    return None if status["status"] in ("SUBMITTED", "RUNNING") else status
+
+
 def refusal(act: Callable[[], object]) -> str:
     from monailabel.client.client import MONAILabelClientException
 
@@ -188,7 +193,7 @@ def test_a_clinic_teaches_its_server(start_server, client_of, tmp_path):
     client = client_of(server)
     assert stats_of(client)["state"] == "interrupted"
     client.train_start("margins", dict(OPTIONS))
-    done = until("the end", lambda: (s := client.train_status()) and s["status"] != "RUNNING" and s)
+    done = until("the end", lambda: ended(client))
     assert done["status"] == "DONE", done["details"]
     assert any("Going on from step" in line for line in done["details"]), done["details"]
     assert len([*store.glob("runs/*")]) == 1
@@ -202,6 +207,8 @@ def test_a_clinic_teaches_its_server(start_server, client_of, tmp_path):
     after, answered_by = dice_on(client, unseen)
     assert answered_by == {"v0001"}
     assert after > before + 0.02
+    _the_store_is_followed_without_a_restart(client, unseen, store)
+    _ctrl_c_ends_server_and_training(client, server)
 
 
 def _labels_are_kept_with_what_they_correct(client, studies: Path, case: Case) -> None:
@@ -225,3 +232,28 @@ def _stops_within_two_seconds(client) -> None:
         time.sleep(0.1)
     assert client.train_status()["status"] == "STOPPED"
     assert stats_of(client)["state"] == "interrupted"
+
+
+def _the_store_is_followed_without_a_restart(client, case: Case, store: Path) -> None:
+    versions = AdapterStore(store)
+    k, roi = next(iter(boxes(case.organs["spleen"]).items()))
+    first, _ = infer(client, case, "spleen", k, roi)
+    versions.activate(versions.publish(versions.read("v0001")).name)
+    again, told = infer(client, case, "spleen", k, roi)
+    assert told["adapter"] == "v0002"
+    assert (again == first).all()
+    (store / "active.json").write_text("{")
+    _, told = infer(client, case, "spleen", k, roi)
+    assert told["adapter"] == "v0002"
+    assert "active.json is damaged" in told["notes"][-1]
+    (store / "active.json").write_text('{"active": "v0002", "history": ["v0001"]}')
+    assert versions.rollback() == "v0001"
+    assert infer(client, case, "spleen", k, roi)[1]["adapter"] == "v0001"
+
+
+def _ctrl_c_ends_server_and_training(client, server) -> None:
+    client.train_start("spleen", {})
+    (worker,) = until("the process", lambda: psutil.Process(server.process.pid).children())
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(timeout=60) == 0
+    until("the end of the training", lambda: not worker.is_running())

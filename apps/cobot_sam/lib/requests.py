@@ -1,4 +1,4 @@
-"""The only reader of request JSON: Slicer's clicks and ROI become prompts on one slice.
+"""The only reader of inference requests: Slicer's clicks and ROI become prompts on one slice.
 
 Slicer sends voxel indices `[i, j, k]`, all points of the label each time, the newest last; a ROI as
 `[i_a, i_b, j_a, j_b, k_a, k_b]` whose pairs are not sorted and which stays attached to later clicks
