@@ -23,6 +23,7 @@ from cobot.training.pretrain import (
     draw_batch,
     draw_objects,
 )
+from cobot.training.pretrain_parts import DetailHead, build_optimisers
 from cobot.training.slice_bank import RawPicture, SliceBank, build_bank
 from lightning_fabric import Fabric
 
@@ -173,3 +174,32 @@ def test_a_batch_names_the_picture_of_each_object(bank):
 def test_a_batch_that_processes_cannot_share_is_refused(bank, tmp_path):
     with pytest.raises(ConfigError, match="A batch of 0 pictures"):
         run(trainer(bank, tmp_path, PretrainConfig(stages=(Stage(32, 1, 0),))))
+
+
+def test_the_detail_head_is_told_everything_or_nothing():
+    torch.manual_seed(0)
+    head = DetailHead(build("tiny"))
+    pixels = torch.randn(2, 1, 32, 32).repeat(1, 3, 1, 1)
+    embeddings = torch.zeros(2, 128, 4, 4)
+    with torch.no_grad():
+        head.cells.weight.zero_()
+        head.cells.bias.zero_()
+        assert 0.9 < float(head.loss(embeddings, pixels)) < 1.1
+        # A cell is 2 x 2 pixels here, and channel n tells cell n of a token.
+        cells = torch.nn.functional.avg_pool2d(pixels[:, 0], 2).reshape(2, 4, 4, 4, 4)
+        embeddings[:, :16] = cells.permute(0, 2, 4, 1, 3).reshape(2, 16, 4, 4)
+        head.cells.weight[:, :16] = torch.eye(16)
+        assert float(head.loss(embeddings, pixels)) < 1e-10
+
+
+def test_muon_takes_the_matrices_and_adamw_the_rest():
+    sam = build("tiny")
+    head = DetailHead(sam)
+    muon, adamw = build_optimisers(sam, head, 0.1)
+    counts = [
+        sum(p.numel() for g in one.param_groups for p in g["params"]) for one in (muon, adamw)
+    ]
+    total = sum(p.numel() for p in (*sam.parameters(), *head.parameters()))
+    assert sum(counts) == total
+    assert all(p.ndim == 2 for g in muon.param_groups for p in g["params"])
+    assert counts[0] > 0.7 * total

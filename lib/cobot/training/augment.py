@@ -15,10 +15,10 @@ from cobot.training.slice_bank import SliceBank
 
 CT_WINDOWS = tuple(rule for rule in PRESETS.values() if isinstance(rule, FixedWindow))
 
-RECOLOURED = (0.35, 0.15)
+RECOLOURED = (0.2, 0.1)
 """How often organs, and how often superpixels, get greys of their own."""
 
-WITH_BLOBS = 0.5
+WITH_BLOBS = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,18 @@ def remapped(
 ) -> Float32[np.ndarray, "row col"]:
     """Gamma, and often another order of grey values, so that MR-like contrast is seen.
 
-    In MR fat may be brighter than liver or darker, and bone is black: half of the pictures get a
+    In MR fat may be brighter than liver or darker, and bone is black: a quarter of the pictures get a
     random piecewise curve or an inversion inside the body.
     """
     body = unit > 0
     kind = rng.random()
-    if kind < 0.2:
+    if kind < 0.1:
         unit = np.where(body, 1 - 0.9 * unit, 0)
-    elif kind < 0.45:
+    elif kind < 0.25:
         knots = np.linspace(0, 1, 6)
         unit = np.where(body, np.interp(unit, knots, rng.uniform(0.02, 1, 6)), 0)
-    unit = unit ** np.exp(rng.uniform(-0.6, 0.6))
-    if rng.random() < 0.4:
+    unit = unit ** np.exp(rng.uniform(-0.4, 0.4))
+    if rng.random() < 0.25:
         unit = unit * _bias_field(unit.shape, rng)
     return np.clip(unit, 0, 1).astype(np.float32)
 
@@ -106,8 +106,8 @@ def degraded(
     shown = frame > 0
     if rng.random() < 0.3:
         frame = ndimage.gaussian_filter(frame, rng.uniform(0.3, 1.5))
-    if rng.random() < 0.5:
-        frame = frame + rng.normal(0, rng.uniform(0.005, 0.08), frame.shape)
+    if rng.random() < 0.3:
+        frame = frame + rng.normal(0, rng.uniform(0.005, 0.05), frame.shape)
     return np.clip(np.where(shown, frame, 0), 0, 1).astype(np.float32)
 
 
@@ -132,7 +132,7 @@ def _sampling_grid(
     """
     zoom = np.exp(rng.uniform(-0.2, 0.7)) if rng.random() < 0.6 else 1.0
     mm_per_px = size_mm.max() / side_px / zoom * np.exp(rng.uniform(-0.12, 0.12, 2))
-    angle = rng.normal(0, 0.2) if rng.random() < 0.75 else rng.uniform(-np.pi, np.pi)
+    angle = rng.normal(0, 0.15) if rng.random() < 0.9 else rng.uniform(-np.pi, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     flips = np.where(rng.random(2) < [0.25, 0.5], -1.0, 1.0)
     spare_mm = np.minimum(0, side_px * mm_per_px - size_mm)

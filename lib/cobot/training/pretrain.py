@@ -26,10 +26,12 @@ from cobot.training.interactive_rounds import (
     conversation_loss,
     first_prompts,
 )
+from cobot.training.pretrain_parts import DetailHead, build_optimisers
 from cobot.training.processes import mean_gradients
 from cobot.training.slice_bank import SliceBank
 
 SMALLEST_OBJECT_PX = 16
+DETAIL_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class PretrainConfig:
 
     stages: tuple[Stage, ...]
     seed: int = 0
-    objects: int = 4
-    box_probability: float = 0.6
+    objects: int = 6
+    box_probability: float = 0.75
     weight_decay: float = 0.05
     warmup_steps: int = 300
     average_decay: float = 0.999
@@ -118,7 +120,7 @@ class Progress:
 
 
 class Pretrainer:
-    """Owns model, average, optimiser and step; `run` goes on from wherever they stand."""
+    """Owns model, average, optimisers and step; `run` goes on from wherever they stand."""
 
     def __init__(
         self, sam: Sam, config: PretrainConfig, bank: SliceBank, folder: Path, fabric: Fabric
@@ -130,7 +132,8 @@ class Pretrainer:
         self.bank = bank
         self.folder = folder
         self.step = 0
-        self.optimiser = torch.optim.AdamW(sam.parameters(), weight_decay=config.weight_decay)
+        self.detail = DetailHead(sam).to(fabric.device)
+        self.optimisers = build_optimisers(self.sam, self.detail, config.weight_decay)
 
     def run(self, report: Callable[[Progress], None]) -> Sam:
         """Train to the last step, saving on the way.
@@ -167,11 +170,12 @@ class Pretrainer:
         pictures = self._share(stage.batch_size)
         batch = draw_batch(self.bank, pictures, (self.config.objects, stage), rng)
         prompts = first_prompts(batch.masks.numpy(), self.config.box_probability, rng)
-        for group in self.optimiser.param_groups:
+        for group in (group for one in self.optimisers for group in one.param_groups):
             group["lr"] = self.config.learning_rate_at(self.step)
         device = self.fabric.device
         with torch.autocast(device.type, torch.bfloat16):
-            embeddings = encode_image(self.sam.image_encoder, batch.pixels.to(device))
+            pixels = batch.pixels.to(device)
+            embeddings = encode_image(self.sam.image_encoder, pixels)
             loss, ious = conversation_loss(
                 self.sam,
                 embeddings[batch.picture.to(device)],
@@ -179,7 +183,7 @@ class Pretrainer:
                 PromptTokens(prompts.xy.to(device), prompts.kind.to(device)),
                 Conversation(rounds, stage.draws_prompts),
             )
-        self._update(loss)
+        self._update(loss + DETAIL_WEIGHT * self.detail.loss(embeddings, pixels))
         return float(loss.detach()), tuple(ious.tolist())
 
     def _share(self, pictures: int) -> int:
@@ -197,11 +201,14 @@ class Pretrainer:
             raise ConfigError(
                 f"The loss is {float(loss.detach())} at step {self.step}; lower the rate."
             )
-        self.optimiser.zero_grad()
+        learning = [*self.sam.parameters(), *self.detail.parameters()]
+        for parameter in learning:
+            parameter.grad = None
         loss.backward()
-        mean_gradients(self.fabric, list(self.sam.parameters()))
-        torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
-        self.optimiser.step()
+        mean_gradients(self.fabric, learning)
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
         decay = min(self.config.average_decay, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.sam.parameters(), strict=True):
@@ -215,7 +222,8 @@ class Pretrainer:
         state = {
             "sam": self.sam.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "detail": self.detail.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "config": self._identity(),
             "stages": [astuple(stage) for stage in self.config.stages],
@@ -238,7 +246,9 @@ class Pretrainer:
             )
         self.sam.load_state_dict(state["sam"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.detail.load_state_dict(state["detail"])
+        for optimiser, kept_state in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept_state)
         self.step = state["step"]
         return True
 
