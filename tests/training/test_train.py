@@ -125,6 +125,9 @@ def test_the_same_command_again_publishes_nothing_twice(request_for):
     assert steps == []
     assert again.folder == first.folder
     assert again.history == first.history
+    assert again.propagated == first.propagated
+    if version is not None:
+        assert again.verdict.champion.scores == first.verdict.champion.scores
     assert len(AdapterStore(again.folder.parents[1]).versions()) == (version is not None)
 
 

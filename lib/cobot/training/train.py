@@ -244,7 +244,7 @@ def _judge(
 def _again(run: _Run, store: AdapterStore, version: str, challenger: ValidationScores) -> Verdict:
     """The verdict of a run that published before; one cut off before activating activates now."""
     metrics = store.show(version).card.metrics
-    champion = Champion(str(metrics.get("champion")), None)
+    champion = Champion(str(metrics.get("champion")), _measured_before(run.folder / RESULT_NAME))
     reason = f"This run was finished before, as {version}; nothing was published again."
     verdict = Verdict(version, champion, challenger, reason)
     if not (run.folder / RESULT_NAME).exists() and run.fabric.is_global_zero:
@@ -252,6 +252,14 @@ def _again(run: _Run, store: AdapterStore, version: str, challenger: ValidationS
             store.activate(version)
         _write_result(run, verdict)
     return verdict
+
+
+def _measured_before(result: Path) -> ValidationScores | None:
+    """The champion's scores as a finished run wrote them down."""
+    if not result.exists():
+        return None
+    by_case = json.loads(result.read_text(encoding="utf-8"))["champion_dice_by_case"]
+    return None if by_case is None else ValidationScores(by_case)
 
 
 def _propagated(
