@@ -81,7 +81,7 @@ def read_options() -> argparse.Namespace:
         "--stages",
         nargs="+",
         default=DEFAULT_STAGES,
-        help="side_px:steps[/planned]:batch:learning_rate:rounds:tokens|drawn:"
+        help="side_px:steps[/planned]:batch:learning_rate:rounds:tokens|drawn:boxes:pasting:"
         "organs/superpixels/grey bands/blobs",
     )
     return parser.parse_args()
@@ -100,7 +100,7 @@ def start_processes(options: argparse.Namespace) -> Fabric:
 
 def read_stage(text: str) -> Stage:
     """Read one stage as `--stages` writes it."""
-    side, steps, batch, rate, rounds, prompts, layers = text.split(":")
+    side, steps, batch, rate, rounds, prompts, boxes, pasting, layers = text.split(":")
     made, _, planned = steps.partition("/")
     return Stage(
         side_px=int(side),
@@ -110,6 +110,8 @@ def read_stage(text: str) -> Stage:
         rounds=int(rounds),
         draws_prompts=prompts == "drawn",
         planned_steps=int(planned or 0),
+        box_probability=float(boxes),
+        blob_probability=float(pasting),
         layer_weights=tuple(map(float, layers.split("/"))),
     )
 

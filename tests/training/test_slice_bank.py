@@ -56,7 +56,7 @@ def test_a_saved_bank_is_read_back_equal(bank, tmp_path):
 
 def test_a_training_picture_is_unit_ranged_and_empty_where_padded(bank):
     for seed in range(20):
-        drawn = training_picture(bank, 0, 64, np.random.default_rng(seed))
+        drawn = training_picture(bank, 0, (64, 0.5), np.random.default_rng(seed))
         assert drawn.unit.shape == (64, 64)
         assert 0 <= drawn.unit.min() <= drawn.unit.max() <= 1
         rows, cols = drawn.content_px
@@ -65,6 +65,6 @@ def test_a_training_picture_is_unit_ranged_and_empty_where_padded(bank):
 
 
 def test_the_same_seed_draws_the_same_picture(bank):
-    first, again = (training_picture(bank, 1, 64, np.random.default_rng(7)) for _ in range(2))
+    first, again = (training_picture(bank, 1, (64, 0.5), np.random.default_rng(7)) for _ in range(2))
     assert np.array_equal(first.unit, again.unit)
     assert np.array_equal(first.layers, again.layers)

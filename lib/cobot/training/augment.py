@@ -18,8 +18,6 @@ CT_WINDOWS = tuple(rule for rule in PRESETS.values() if isinstance(rule, FixedWi
 RECOLOURED = (0.2, 0.1)
 """How often organs, and how often superpixels, get greys of their own."""
 
-WITH_BLOBS = 0.35
-
 
 @dataclass(frozen=True, slots=True)
 class TrainingPicture:
@@ -37,9 +35,17 @@ class TrainingPicture:
 
 
 def training_picture(
-    bank: SliceBank, index: int, side_px: int, rng: np.random.Generator
+    bank: SliceBank, index: int, made: tuple[int, float], rng: np.random.Generator
 ) -> TrainingPicture:
-    """Draw one augmented frame from picture `index` of the bank."""
+    """Draw one augmented frame.
+
+    Args:
+        bank: where pictures come from.
+        index: of the picture.
+        made: side of the frame in pixels, and how often blobs are pasted into it.
+        rng: source of randomness.
+    """
+    side_px, blob_probability = made
     rows, cols = bank.size_px[index]
     unit = windowed(bank.pixels_hu[index, :rows, :cols], rng)
     unit = remapped(unit, rng)
@@ -48,13 +54,14 @@ def training_picture(
     frame = _sample(unit[None], grid, "bilinear")[0]
     layers = _sample(bank.layers[index, :, :rows, :cols].astype(np.float32), grid, "nearest")
     layers[:, content_px[0] :] = layers[:, :, content_px[1] :] = 0
-    frame, objects = _with_new_objects(frame, layers.astype(np.uint8), rng)
+    frame, objects = _with_new_objects(frame, layers.astype(np.uint8), blob_probability, rng)
     return TrainingPicture(degraded(frame, rng), objects, content_px)
 
 
 def _with_new_objects(
     frame: Float32[np.ndarray, "side side"],
     layers: UInt8[np.ndarray, "layer side side"],
+    blob_probability: float,
     rng: np.random.Generator,
 ) -> tuple[Float32[np.ndarray, "side side"], UInt8[np.ndarray, "layer2 side side"]]:
     """Give objects other greys now and then, and add blobs, which are one more layer."""
@@ -62,7 +69,7 @@ def _with_new_objects(
         if rng.random() < often:
             frame = recoloured(frame, layer, rng)
     blobs = np.zeros_like(layers[0])
-    if rng.random() < WITH_BLOBS:
+    if rng.random() < blob_probability:
         pasted = pasted_blobs(frame, rng)
         frame, blobs = pasted.unit, pasted.blobs
         layers = np.where(blobs > 0, 0, layers)
@@ -83,7 +90,7 @@ def remapped(
 ) -> Float32[np.ndarray, "row col"]:
     """Gamma, and often another order of grey values, so that MR-like contrast is seen.
 
-    In MR fat may be brighter than liver or darker, and bone is black: a quarter of the pictures get a
+    In MR fat may be brighter than liver or darker, and bone is black: a quarter of pictures get a
     random piecewise curve or an inversion inside the body.
     """
     body = unit > 0

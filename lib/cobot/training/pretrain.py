@@ -49,6 +49,8 @@ class Stage:
         rounds: mean length of a conversation; each step draws 1 to 2 * rounds - 1.
         draws_prompts: the first prompt is also drawn as a mask prompt.
         planned_steps: length of the half cosine, where the stage was cut short.
+        box_probability: how often an object is asked for by a box, not by a click.
+        blob_probability: how often blobs are pasted into a picture.
         layer_weights: how often an object is an organ, a superpixel, a grey band, a blob, where
             the picture has them all.
     """
@@ -60,6 +62,8 @@ class Stage:
     rounds: int = 3
     draws_prompts: bool = True
     planned_steps: int = 0
+    box_probability: float = 0.6
+    blob_probability: float = 0.4
     layer_weights: tuple[float, ...] = (5.0, 2.0, 2.0, 1.0)
 
     @property
@@ -75,7 +79,6 @@ class PretrainConfig:
     stages: tuple[Stage, ...]
     seed: int = 0
     objects: int = 6
-    box_probability: float = 0.75
     weight_decay: float = 0.05
     warmup_steps: int = 300
     average_decay: float = 0.999
@@ -169,7 +172,7 @@ class Pretrainer:
         torch.manual_seed(int(rng.integers(2**31)))
         pictures = self._share(stage.batch_size)
         batch = draw_batch(self.bank, pictures, (self.config.objects, stage), rng)
-        prompts = first_prompts(batch.masks.numpy(), self.config.box_probability, rng)
+        prompts = first_prompts(batch.masks.numpy(), stage.box_probability, rng)
         for group in (group for one in self.optimisers for group in one.param_groups):
             group["lr"] = self.config.learning_rate_at(self.step)
         device = self.fabric.device
@@ -284,7 +287,8 @@ def draw_batch(
     masks: list[np.ndarray] = []
     picture: list[int] = []
     while len(frames) < pictures:
-        drawn = training_picture(bank, int(rng.integers(len(bank))), stage.side_px, rng)
+        made = (stage.side_px, stage.blob_probability)
+        drawn = training_picture(bank, int(rng.integers(len(bank))), made, rng)
         objects = draw_objects(drawn, (count, stage.layer_weights), rng)
         if objects:
             picture += [len(frames)] * len(objects)
