@@ -65,6 +65,8 @@ def test_a_training_picture_is_unit_ranged_and_empty_where_padded(bank):
 
 
 def test_the_same_seed_draws_the_same_picture(bank):
-    first, again = (training_picture(bank, 1, (64, 0.5), np.random.default_rng(7)) for _ in range(2))
+    first, again = (
+        training_picture(bank, 1, (64, 0.5), np.random.default_rng(7)) for _ in range(2)
+    )
     assert np.array_equal(first.unit, again.unit)
     assert np.array_equal(first.layers, again.layers)

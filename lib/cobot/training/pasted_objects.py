@@ -62,7 +62,7 @@ def random_blob(
     middle = np.array(np.unravel_index(rng.choice(places), body.shape))
     radius = max(body.shape) * np.exp(rng.uniform(np.log(SMALLEST_RADIUS), np.log(LARGEST_RADIUS)))
     stretch = np.exp(rng.uniform(-0.5, 0.5))
-    offset = np.stack(np.indices(body.shape), -1) - middle
+    offset = np.moveaxis(np.indices(body.shape), 0, -1) - middle
     turned = offset @ _turn(rng.uniform(0, np.pi)) / [radius * stretch, radius / stretch]
     whole = (turned**2).sum(-1) < 1 + rng.uniform(0, 1.2) * _smooth_field(body.shape, radius, rng)
     return _main_piece(whole & body, int(whole.sum()))

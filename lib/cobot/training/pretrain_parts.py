@@ -6,7 +6,6 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 CELLS = 4
 """Of SAM's low-resolution masks, along a token's side."""
 
