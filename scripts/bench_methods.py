@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from cobot.adapters.config import AdapterConfig
-from cobot.atomic import atomic_path
 from cobot.datasets.pairs import image_label_pairs
 from cobot.errors import CobotError, ConfigError
 from cobot.report.method_scores import read_cells
@@ -141,9 +140,8 @@ def linked(source: Path, count: int, folder: Path) -> list[str]:
     drawn = np.random.default_rng(0).permutation(len(pairs))[: count or len(pairs)]
     for path in [path for index in sorted(drawn.tolist()) for path in pairs[index]]:
         link = folder / path.name
-        if not link.exists():
-            with atomic_path(link) as temporary:
-                temporary.symlink_to(path.resolve())
+        if not link.is_symlink():
+            link.symlink_to(path.resolve())
     return [pairs[index][0].name.removesuffix(".nii.gz") for index in sorted(drawn.tolist())]
 
 
