@@ -159,7 +159,7 @@ def widened_box(box: BoxXyxy, by_px: tuple[float, float], shape: tuple[int, int]
         by_px: along x and along y.
         shape: rows and columns of the picture.
 
-    >>> widened_box(np.array([1.0, 2.0, 3.0, 4.0]), (2, 1), (6, 5)).tolist()
+    >>> widened_box(np.array([1.0, 2.0, 3.0, 4.0]), (2.0, 1.0), (6, 5)).tolist()
     [0.0, 1.0, 4.0, 5.0]
     """
     moved = box + np.array([-by_px[0], -by_px[1], by_px[0], by_px[1]])
