@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import typer
 from cobot.planes import Slice
-from cobot.prompts import Prompts
+from cobot.prompts import Prompts, tight_box
 from cobot.sam.answer import SliceEmbedding
 from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
 from cobot.sam.weights import LoadedSam, load_sam
 from cobot.slicing import cut_slice
-from cobot.training.clicks import centre_click, tight_box
+from cobot.training.clicks import centre_click
 from cobot.training.evaluate import dice
 from cobot.training.evaluate_prompts import CaseOptions, PromptedCase, read_case
 

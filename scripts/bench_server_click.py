@@ -20,8 +20,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from cobot.prompts import tight_box
 from cobot.training.baseline import ellipse_in_box
-from cobot.training.clicks import centre_click, tight_box
+from cobot.training.clicks import centre_click
 from cobot.training.evaluate import dice
 
 with warnings.catch_warnings():

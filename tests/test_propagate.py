@@ -9,9 +9,9 @@ from cobot.datasets.phantom import abdomen_phantom
 from cobot.errors import ConfigError, GeometryError, PromptError
 from cobot.intensity import PRESETS
 from cobot.planes import acquired_plane, plane_across
-from cobot.prompts import ObjectPrompts, Prompts
+from cobot.prompts import ObjectPrompts, Prompts, tight_box
 from cobot.propagate import PropagatedSlice, Propagation, Seeds, propagate, reconcile
-from cobot.propagate_rule import PropagationRule, box_around
+from cobot.propagate_rule import PropagationRule
 from cobot.propagate_slices import AnsweringSlices, Question, VolumeSlices
 from cobot.sam.answer import SliceMask
 from cobot.sam.embeddings import EmbeddingService
@@ -64,7 +64,7 @@ def squares(sides: Sequence[int], size: int = 40) -> np.ndarray:
 
 
 def box_on(truth: np.ndarray, index: int) -> Seeds:
-    return Seeds({index: Prompts(box_xyxy=box_around(truth[index]))})
+    return Seeds({index: Prompts(box_xyxy=tight_box(truth[index]))})
 
 
 def reasons(found: Propagation) -> dict[int, str]:
@@ -178,7 +178,7 @@ def test_next_prompts():
 def test_negative_clicks_join_the_walks_question():
     truth = squares([10, 10, 10])
     slices = KnownSlices(truth)
-    seeds = Seeds({0: Prompts(box_xyxy=box_around(truth[0]))}, {1: np.array([[18.0, 17.0]])})
+    seeds = Seeds({0: Prompts(box_xyxy=tight_box(truth[0]))}, {1: np.array([[18.0, 17.0]])})
     propagate(slices, seeds, LOOSE)
     points = {index: one.prompts.points_xy.tolist() for index, one in slices.asked}
     assert points == {0: [], 1: [[18, 17]], 2: []}
@@ -188,7 +188,7 @@ def test_negative_clicks_join_the_walks_question():
 def test_walks_meet_and_stop_at_prompted_slices():
     truth = squares([10, 12, 14, 12, 10, 10])
     slices = KnownSlices(truth)
-    seeds = Seeds({index: Prompts(box_xyxy=box_around(truth[index])) for index in (1, 4)})
+    seeds = Seeds({index: Prompts(box_xyxy=tight_box(truth[index])) for index in (1, 4)})
     found = propagate(slices, seeds, LOOSE)
     assert list(found.slices) == [0, 1, 2, 3, 4, 5]
     assert [found.slices[index].distance_mm for index in (1, 2, 3, 4)] == [0, 5, 5, 0]
@@ -289,7 +289,7 @@ def test_seeds_of_an_object(phantom):
 def test_a_mask_is_shown_on_the_next_slices_own_frame(phantom, segmenter):
     slices = phantom_slices(phantom, segmenter, acquired_plane(phantom.volume.affine))
     mask = slices.plane.picture(phantom.truth.mask("liver"), 12)
-    box = Prompts(box_xyxy=box_around(mask))
+    box = Prompts(box_xyxy=tight_box(mask))
     plain, shown, empty = slices.answer(
         12, [Question(box), Question(box, mask), Question(box, np.zeros_like(mask))]
     )

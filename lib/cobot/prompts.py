@@ -7,7 +7,7 @@ from jaxtyping import Float32
 
 from cobot.errors import PromptError
 from cobot.planes import Plane, Slice
-from cobot.shapes import BoxIjk, BoxXyxy, PointSigns, PointsIjk, PointsXy
+from cobot.shapes import BoxIjk, BoxXyxy, Mask, PointSigns, PointsIjk, PointsXy
 from cobot.volume import Volume
 
 
@@ -131,3 +131,18 @@ class VolumePrompts:
         """Label to prompts, for the objects that are prompted on this slice."""
         found = ((target.label, target.on_slice(slice_)) for target in self.objects)
         return {label: prompts for label, prompts in found if prompts is not None}
+
+
+def tight_box(mask: Mask) -> BoxXyxy:
+    """First and last column and row of the mask, as x0 y0 x1 y1 pixel centres.
+
+    Raises:
+        PromptError: the mask is empty.
+
+    >>> tight_box(np.array([[0, 0, 0], [0, 1, 1]], bool)).tolist()
+    [1.0, 1.0, 2.0, 1.0]
+    """
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        raise PromptError("An empty mask has no box; skip slices without the structure.")
+    return np.array([cols[0], rows[0], cols[-1], rows[-1]], np.float64)

@@ -15,11 +15,10 @@ from jaxtyping import Float32, Float64
 
 from cobot.errors import GeometryError, PromptError
 from cobot.planes import Plane
-from cobot.prompts import ObjectPrompts, Prompts
+from cobot.prompts import ObjectPrompts, Prompts, tight_box
 from cobot.propagate_rule import (
     PropagationRule,
     StopReason,
-    box_around,
     connected_parts,
     deepest_point,
     grey_profile,
@@ -291,7 +290,7 @@ class Walker:
         row_mm, col_mm = self.slices.pixel_mm
         by_mm = self.rule.widening * self.slices.step_mm
         shape = (part.shape[0], part.shape[1])
-        box = widened_box(box_around(part), (by_mm / col_mm, by_mm / row_mm), shape)
+        box = widened_box(tight_box(part), (by_mm / col_mm, by_mm / row_mm), shape)
         points = self.negative_xy.get(index, np.empty((0, 2)))
         positive = np.zeros(len(points), bool)
         if self.rule.next_prompt == "box+point":

@@ -138,12 +138,6 @@ def mask_iou(one: Mask, other: Mask) -> float:
     return int((one & other).sum()) / union if union else 0.0
 
 
-def box_around(mask: Mask) -> BoxXyxy:
-    """First and last column and row of a mask that is not empty."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.array([cols[0], rows[0], cols[-1], rows[-1]], np.float64)
-
-
 def deepest_point(mask: Mask) -> PointsXy:
     """The pixel farthest from a mask's edge, as one point."""
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from cobot.errors import PromptError
+from cobot.prompts import tight_box
 from cobot.training.clicks import (
     centre_click,
     corrective_click,
     jittered_box,
-    tight_box,
 )
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from cobot.errors import ConfigError
+from cobot.prompts import tight_box
 from cobot.sam.build import build
 from cobot.training.augment import TrainingPicture
-from cobot.training.clicks import loose_box, tight_box
+from cobot.training.clicks import loose_box
 from cobot.training.interactive_rounds import (
     Conversation,
     conversation_loss,

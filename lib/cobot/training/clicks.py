@@ -10,6 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from cobot.errors import PromptError
+from cobot.prompts import tight_box
+from cobot.propagate_rule import deepest_point
 from cobot.shapes import BoxXyxy, Mask
 
 
@@ -20,21 +22,6 @@ class Click:
     x_px: float
     y_px: float
     positive: bool
-
-
-def tight_box(mask: Mask) -> BoxXyxy:
-    """First and last column and row of the mask, as x0 y0 x1 y1 pixel centres.
-
-    Raises:
-        PromptError: the mask is empty.
-
-    >>> tight_box(np.array([[0, 0, 0], [0, 1, 1]], bool)).tolist()
-    [1.0, 1.0, 2.0, 1.0]
-    """
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0:
-        raise PromptError("An empty mask has no box; skip slices without the structure.")
-    return np.array([cols[0], rows[0], cols[-1], rows[-1]], np.float64)
 
 
 def jittered_box(mask: Mask, jitter: float, rng: np.random.Generator) -> BoxXyxy:
@@ -89,9 +76,8 @@ def centre_click(mask: Mask, positive: bool = True) -> Click:
     """
     if not mask.any():
         raise PromptError("An empty mask has no centre; skip slices without the structure.")
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    row, col = np.unravel_index(int(np.argmax(depth)), mask.shape)
-    return Click(float(col), float(row), positive)
+    ((x_px, y_px),) = deepest_point(mask).tolist()
+    return Click(x_px, y_px, positive)
 
 
 def corrective_click(truth: Mask, answer: Mask) -> Click | None:

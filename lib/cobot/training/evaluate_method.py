@@ -5,9 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cobot.prompts import Prompts
+from cobot.prompts import Prompts, tight_box
 from cobot.propagate import Seeds, propagate
-from cobot.propagate_rule import box_around
 from cobot.propagate_slices import Question
 from cobot.sam.frame import SamFrame
 from cobot.sam.segmenter import SliceSegmenter
@@ -51,7 +50,7 @@ def _measures(
 ) -> dict[str, float]:
     found: dict[str, dict[int, Mask]] = {name: {} for name in MEASURES}
     for index, mask in one.truth.items():
-        tight = box_around(mask)
+        tight = tight_box(mask)
         wide = paper_box(tight, _frame(one, segmenter, index, tight), _rng(one, index, jitter_seed))
         shape = (mask.shape[0], mask.shape[1])
         for name, ellipse, box in (

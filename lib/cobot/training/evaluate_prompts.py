@@ -15,7 +15,7 @@ from cobot.geometry import acquired_axis
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io import read_label_map, read_volume
 from cobot.planes import Plane, Slice, plane_across
-from cobot.prompts import Prompts
+from cobot.prompts import Prompts, tight_box
 from cobot.sam.answer import SliceEmbedding, SliceMask
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.shapes import BoxXyxy, LabelVoxels, Mask
@@ -26,7 +26,6 @@ from cobot.training.clicks import (
     centre_click,
     corrective_click,
     jittered_box,
-    tight_box,
 )
 from cobot.volume import LabelMap, Volume
 

@@ -8,9 +8,9 @@ import numpy as np
 from cobot.intensity import IntensityWindow
 from cobot.io import read_volume
 from cobot.planes import Plane
-from cobot.prompts import Prompts
+from cobot.prompts import Prompts, tight_box
 from cobot.propagate import DEFAULT_RULE, Seeds, propagate
-from cobot.propagate_rule import PropagationRule, box_around
+from cobot.propagate_rule import PropagationRule
 from cobot.propagate_slices import Question, VolumeSlices
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SliceSegmenter
@@ -70,7 +70,7 @@ class FollowedStructure:
     @property
     def box(self) -> Prompts:
         """The tight box there."""
-        return Prompts(box_xyxy=box_around(self.truth[self.middle]))
+        return Prompts(box_xyxy=tight_box(self.truth[self.middle]))
 
     def score(self, masks: Mapping[int, Mask]) -> float:
         """3D Dice of masks by slice; what is found outside the structure's slices counts too."""
@@ -122,7 +122,7 @@ def _compared(one: FollowedStructure, rule: PropagationRule) -> dict[str, float]
     copied: dict[int, Mask] = {}
     ellipse: dict[int, Mask] = {}
     for index, mask in one.truth.items():
-        box = box_around(mask)
+        box = tight_box(mask)
         # One at a time: what a slice is cropped to must not depend on the other box.
         (own,) = one.slices.answer(index, [Question(Prompts(box_xyxy=box))])
         (same,) = one.slices.answer(index, [Question(one.box)])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cobot.planes import Plane
+from cobot.prompts import tight_box
 from cobot.shapes import LabelVoxels, Mask
-from cobot.training.clicks import tight_box
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import numpy as np
 from cobot.errors import ConfigError
 from cobot.intensity import IntensityWindow
 from cobot.planes import Slice
+from cobot.prompts import tight_box
 from cobot.shapes import BoxXyxy, Mask
-from cobot.training.clicks import tight_box
 from cobot.training.corrections import Correction
 from cobot.training.slice_cache import CaseIndex, SliceCache
 from cobot.training.slice_choice import AbsentObject
