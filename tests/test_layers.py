@@ -24,8 +24,8 @@ LAYERS = (
     | {f"cobot.adapters.{name}" for name in "checkpoint loading store choice".split()}
     | {f"cobot.adapters.{name}" for name in "importer export".split()},
     {"cobot.sam"} | {f"cobot.propagate{name}" for name in ("", "_rule", "_slices")},
-    {"cobot.pipeline", "cobot.training", "cobot.selection"},
-    {"cobot.server", "cobot.report"},
+    {f"cobot.{name}" for name in "pipeline training selection auto measures".split()},
+    {"cobot.server", "cobot.report", "cobot.batch"},
     {"cobot.cli", "apps", "scripts"},
 )
 # Their __init__ has a place of its own; a new module in them must be given one.
