@@ -164,10 +164,11 @@ def _label_voxels(volume: Volume, path: Path) -> LabelVoxels:
 
 
 def _compact(voxels: LabelVoxels, path: Path) -> LabelVoxels:
-    lowest, highest = int(voxels.min()), int(voxels.max())
+    unsigned = voxels.dtype.kind == "u"
+    lowest, highest = 0 if unsigned else int(voxels.min()), int(voxels.max())
     if lowest < 0 or highest > LARGEST_LABEL:
         raise ImageWriteError(
             f"{path} was not written: label values run from {lowest} to {highest}; "
             f"expected 0 to {LARGEST_LABEL}. Renumber the labels."
         )
-    return voxels.astype(np.uint8 if highest <= SMALL_LABEL else np.uint16)
+    return voxels.astype(np.uint8 if highest <= SMALL_LABEL else np.uint16, copy=False)
