@@ -36,7 +36,12 @@ class CobotSamApp(MONAILabelApp):
         self.store = self.choices.store_of(Path(studies))
         self.predictions = PredictionStore(Path(studies) / DATA_FOLDER / "predictions")
         self.engine = SliceEngine(
-            sam_loader(self.choices.model, self.choices.weights, self.choices.device),
+            sam_loader(
+                self.choices.model,
+                self.choices.weights,
+                self.choices.device,
+                self.choices.segmenter_options,
+            ),
             EmbeddingService.in_home(disk_bytes=int(self.choices.embeddings_gb * 1e9)),
             adapters=FollowedStore(self.store, self.choices.adapter),
         )

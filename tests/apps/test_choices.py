@@ -63,3 +63,15 @@ def test_data_sets_of_ones_own_are_trained_beside_public_ones(tmp_path):
 def test_a_choice_that_is_none_is_refused(conf, message):
     with pytest.raises(ConfigError, match=message):
         choices.read_choices(conf)
+
+
+def test_precision_and_compiling_reach_the_segmenter():
+    options = choices.read_choices({"precision": "fp32", "compiled": "true"}).segmenter_options
+    assert (options.precision, options.compiled) == ("fp32", True)
+    options = choices.read_choices({}).segmenter_options
+    assert (options.precision, options.compiled) == ("auto", False)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ConfigError, match="--conf precision 'int8' cannot be used"):
+        choices.read_choices({"precision": "int8"})

@@ -1,7 +1,7 @@
 """`cobot serve`: the server that 3D Slicer talks to."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,13 @@ def serve(
     model: Annotated[str, typer.Option(help="tiny, vit_b, vit_l or vit_h.")] = "tiny",
     weights: Annotated[Path | None, typer.Option(help="File of base weights.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="Of the encoder; auto is bf16 on processors that multiply in it."),
+    ] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Compile the encoder at the first click; for GPUs.")
+    ] = False,
     window: Annotated[
         str, typer.Option(help="Intensity window offered first: auto, a preset or lower,upper.")
     ] = "auto",
@@ -48,6 +55,7 @@ def serve(
     from cobot.server.launcher import serve as run_server
 
     conf = {"model": model, "device": device, "window": window, "adapter": adapter}
+    conf |= {"precision": precision, "compiled": str(compiled).lower()}
     if weights is not None:
         conf["weights"] = str(weights.resolve())
     if labels:

@@ -9,8 +9,6 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
-import numpy as np
-
 from cobot.shapes import LabelVoxels
 
 HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"

@@ -19,8 +19,9 @@ from cobot.sam.answer import SliceMask
 from cobot.sam.build import encoder_shape
 from cobot.sam.device import choose_device
 from cobot.sam.embeddings import EmbeddingService, WantedSlice
+from cobot.sam.encoder_plan import choose_dtype
 from cobot.sam.prefetch import outward
-from cobot.sam.segmenter import SliceSegmenter
+from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
 from cobot.sam.weights import default_weights_path, load_sam
 from cobot.server.following import AdapterSource, BaseAlone
 from cobot.server.lru import Lru
@@ -253,23 +254,28 @@ def _as_label_map(answer: SliceMask, slice_: Slice, volume: Volume, label: str) 
     return stack_masks({slice_.index: values}, slice_.plane, volume, {1: label})
 
 
-def sam_loader(model: str, weights: Path | None, device: str) -> Callable[[], SliceSegmenter]:
+def sam_loader(
+    model: str, weights: Path | None, device: str, options: SegmenterOptions | None = None
+) -> Callable[[], SliceSegmenter]:
     """A function that loads a SAM onto a device when it is called; what is missing is said now.
 
     Args:
         model: tiny, vit_b, vit_l or vit_h.
         weights: file of base weights; None takes the model's own.
         device: auto or empty (the GPU if there is one), cpu, cuda or cuda:N.
+        options: precision, and whether the encoder is compiled; None is as the segmenter has it.
 
     Raises:
-        ConfigError: no such encoder or device.
+        ConfigError: no such encoder, device or precision.
         WeightsError: there is no file of weights.
     """
     shape, place = encoder_shape(model), choose_device(device)
+    chosen = options or SegmenterOptions()
+    choose_dtype(chosen.precision, place)
     file = weights or default_weights_path(shape.name)
     if not file.is_file():
         raise WeightsError(
             f"The weights of {model} are not at {file}; check --weights (in MONAI Label --conf "
             f"weights), or leave it out: tiny is built in, others come by `cobot fetch {model}`."
         )
-    return lambda: SliceSegmenter(load_sam(model, weights), place)
+    return lambda: SliceSegmenter(load_sam(model, weights), place, chosen)

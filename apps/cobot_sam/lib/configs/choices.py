@@ -7,6 +7,8 @@ from cobot.adapters.choice import ACTIVE
 from cobot.datasets.catalogue import PUBLIC, dataset
 from cobot.datasets.description import Dataset
 from cobot.errors import ConfigError
+from cobot.sam.encoder_plan import Precision
+from cobot.sam.segmenter import SegmenterOptions
 from cobot.server.following import NO_ADAPTER, default_store
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -33,6 +35,8 @@ class Choices(BaseModel):
         model: the encoder: tiny, vit_b, vit_l or vit_h.
         weights: file of base weights; None takes the encoder's own.
         device: auto, cpu, cuda or cuda:N.
+        precision: of the encoder: auto, fp32 or bf16.
+        compiled: compile the encoder at the first click; it can pay on a GPU.
         window: the intensity window offered first: auto, a preset or `lower,upper`.
         labels: the structures Slicer makes segments for.
         models: the tasks offered.
@@ -50,6 +54,8 @@ class Choices(BaseModel):
     model: str = "tiny"
     weights: Path | None = None
     device: str = "auto"
+    precision: Precision = "auto"
+    compiled: bool = False
     window: str = "auto"
     labels: tuple[str, ...] = LABELS
     models: tuple[str, ...] = MODELS
@@ -61,6 +67,11 @@ class Choices(BaseModel):
     def store_of(self, studies: Path) -> Path:
         """The folder of adapter versions for a folder of studies."""
         return self.store or default_store(studies, self.model)
+
+    @property
+    def segmenter_options(self) -> SegmenterOptions:
+        """How the model is to be computed."""
+        return SegmenterOptions(precision=self.precision, compiled=self.compiled)
 
     @field_validator("labels", "models", mode="before")
     @classmethod
