@@ -1,0 +1,1 @@
+"""Many studies, one after the other, in a way that can be stopped and begun again."""
