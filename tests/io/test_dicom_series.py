@@ -8,7 +8,14 @@ from cobot.errors import ImageReadError
 from cobot.geometry import axis_codes, ras_from_ijk
 from cobot.io import read_volume
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGLosslessSV1, MRImageStorage, RLELossless, RTPlanStorage
+from pydicom.uid import (
+    JPEGLosslessSV1,
+    MRImageStorage,
+    RLELossless,
+    RTDoseStorage,
+    RTPlanStorage,
+    SegmentationStorage,
+)
 
 
 def test_voxels_are_hu_in_the_order_of_position(tmp_path, hu, write_ct_series):
@@ -240,9 +247,22 @@ def test_no_patient_field_is_logged(tmp_path, hu, write_ct_series, caplog):
     assert "Secret" not in caplog.text
 
 
-def test_cut_end_slice_is_not_passed_over(tmp_path, hu, write_ct_series):
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(140, "does not say what kind of object it is"), (400, "says that it is an image")],
+)
+def test_cut_end_slice_is_not_passed_over(tmp_path, hu, write_ct_series, size, message):
     """Without it the positions are still even: the volume would silently be shorter."""
     files = write_ct_series(tmp_path, hu)
-    files[0].write_bytes(files[0].read_bytes()[:400])
-    with pytest.raises(ImageReadError, match="slice_100.dcm says that it is an image"):
+    files[0].write_bytes(files[0].read_bytes()[:size])
+    with pytest.raises(ImageReadError, match=f"slice_100.dcm {message}"):
         read_volume(tmp_path)
+
+
+def test_segmentation_and_dose_beside_the_slices_are_passed_over(tmp_path, hu, write_ct_series):
+    """Both have rows and columns, and frames."""
+    write_ct_series(tmp_path, hu)
+    for name, storage in (("seg", SegmentationStorage), ("dose", RTDoseStorage)):
+        (file,) = write_ct_series(tmp_path / name, hu[:, :, :1], storage=storage, NumberOfFrames=5)
+        file.rename(tmp_path / f"{name}.dcm")
+    assert read_volume(tmp_path).shape == (3, 4, 5)

@@ -1,5 +1,6 @@
 """The few header fields of a DICOM slice that geometry needs; no patient field is ever read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,28 +57,47 @@ def is_dicom(path: Path) -> bool:
         return file.read(PREAMBLE_BYTES + 4)[PREAMBLE_BYTES:] == b"DICM"
 
 
-def read_dataset(path: Path) -> Dataset:
-    """The geometry fields of one file.
+def read_dataset(path: Path, tags: Sequence[str] = GEOMETRY_TAGS) -> Dataset:
+    """The fields of one file that are asked for, without its pixels.
+
+    Args:
+        path: the file.
+        tags: keywords, SOPClassUID and Rows among them.
 
     Raises:
         ImageReadError: the file is damaged.
     """
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(GEOMETRY_TAGS))
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags))
     except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
         raise ImageReadError(
             f"{path} is a damaged DICOM file ({type(error).__name__}); export the series again."
         ) from error
+    # pydicom takes an end within the first fields for the end of the file.
+    if not storage_class(dataset) and "Rows" not in dataset:
+        raise ImageReadError(
+            f"{path} does not say what kind of object it is; it is cut short. Copy it again."
+        )
+    return dataset
+
+
+def storage_class(dataset: Dataset) -> UID:
+    """The SOP class of a file; empty where it names none."""
+    meta: UID | None = dataset.file_meta.get("MediaStorageSOPClassUID")
+    return UID(str(meta or dataset.get("SOPClassUID") or ""))
 
 
 def is_image(dataset: Dataset) -> bool:
     """Whether the object is a picture: structure sets, reports and plans are none.
 
-    A file cut off before its size is still known as an image by its storage class, so that a
-    damaged first or last slice is refused and not passed over.
+    Neither are segmentations and dose grids, though they have rows and columns. A file cut off
+    before its size is still known as an image by its storage class, so that a damaged first or
+    last slice is refused and not passed over.
     """
-    storage = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or ""
-    return "Rows" in dataset or "Image Storage" in UID(str(storage)).name
+    storage = storage_class(dataset)
+    if storage in pydicom.uid.UID_dictionary:
+        return "Image Storage" in storage.name
+    return "Rows" in dataset
 
 
 def slice_header(dataset: Dataset, path: Path) -> SliceHeader:

@@ -1,5 +1,6 @@
 """A folder of DICOM slices as one volume."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,33 @@ def read_dicom_series(path: Path) -> Volume:
     Raises:
         ImageReadError: names the files and the cure.
     """
-    grid = _grid(path)
+    return _volume(_grid(path), path)
+
+
+def read_dicom_files(paths: Sequence[Path]) -> Volume:
+    """Read the series that these files make, wherever they lie, as `scan_series` found them.
+
+    Returns:
+        As `read_dicom_series`.
+
+    Raises:
+        ImageReadError: no file is given, one of them is no slice, or as for `read_dicom_series`.
+    """
+    return _volume(dicom_files_grid(paths), paths[0].parent)
+
+
+def dicom_files_grid(paths: Sequence[Path]) -> SliceGrid:
+    """The slices of these files in the order of their positions, and their grid; no pixels.
+
+    Raises:
+        ImageReadError: as for `read_dicom_files`, but for the pixels.
+    """
+    if not paths:
+        raise ImageReadError("No file is given; expected the slices of one DICOM series.")
+    return slice_grid([slice_header(read_dataset(path), path) for path in paths])
+
+
+def _volume(grid: SliceGrid, path: Path) -> Volume:
     slices = [read_pixels(header.path) for header in grid.slices]
     for header, pixels in zip(grid.slices, slices, strict=True):
         if pixels.shape != header.shape:

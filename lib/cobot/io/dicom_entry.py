@@ -1,0 +1,118 @@
+"""What a scan of folders needs to know of one DICOM file; no patient field is ever read."""
+
+import re
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from cobot.errors import ImageReadError
+from cobot.io.dicom_headers import is_image, read_dataset, storage_class
+
+SCAN_TAGS = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
+    *("ImageType", "SeriesDescription", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
+    *("ImagePositionPatient", "ImageOrientationPatient"),
+)
+LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
+LOCALIZER_WORDS = re.compile(r"locali[sz]er|scout|topogram|surview|scanogram|survey", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class DicomEntry:
+    """One file of a scan.
+
+    Attributes:
+        path: the file.
+        series: SeriesInstanceUID, empty where the file has none.
+        study: StudyInstanceUID.
+        instance: SOPInstanceUID.
+        modality: as written in the file.
+        position: ImagePositionPatient to a hundredth of a millimetre; empty where there is none.
+        orientation: ImageOrientationPatient to a tenth, which is enough to tell planes apart.
+        no_slice: why the file is not a slice of a volume; empty where it is one.
+        called_localizer: the description of its series speaks of a scout.
+        is_directory: a DICOMDIR, which lists other files.
+    """
+
+    path: Path
+    series: str
+    study: str
+    instance: str
+    modality: str
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    no_slice: str
+    called_localizer: bool
+    is_directory: bool
+
+    def with_damaged(self, path: Path) -> "DicomEntry":
+        """An entry of the same series for a file of which nothing is known."""
+        return replace(self, path=path, instance="", position=())
+
+
+def read_entry(path: Path) -> DicomEntry:
+    """Read one file's header.
+
+    Raises:
+        ImageReadError: the file is damaged.
+    """
+    dataset = read_dataset(path, SCAN_TAGS)
+    try:
+        with warnings.catch_warnings():
+            # pydicom warns of every UID and number that bends the standard, and repeats it.
+            warnings.simplefilter("ignore", UserWarning)
+            entry = _entry(dataset, path)
+    except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
+        # pydicom turns bytes into values when they are asked for.
+        raise ImageReadError(
+            f"{path} has a header field that cannot be read ({type(error).__name__}); export the "
+            "series again."
+        ) from error
+    if not entry.no_slice and "Rows" not in dataset:
+        # Its series may be cut off too, in the middle of a UID.
+        raise ImageReadError(
+            f"{path} says that it is an image but not of which size; it is cut short. "
+            "Copy it again."
+        )
+    return entry
+
+
+def _entry(dataset: Dataset, path: Path) -> DicomEntry:
+    return DicomEntry(
+        path=path,
+        series=str(dataset.get("SeriesInstanceUID") or ""),
+        study=str(dataset.get("StudyInstanceUID") or ""),
+        instance=str(dataset.get("SOPInstanceUID") or ""),
+        modality=str(dataset.get("Modality") or ""),
+        position=_rounded(dataset, "ImagePositionPatient", 2),
+        orientation=_rounded(dataset, "ImageOrientationPatient", 1),
+        no_slice=_no_slice(dataset),
+        called_localizer=bool(LOCALIZER_WORDS.search(str(dataset.get("SeriesDescription") or ""))),
+        is_directory=storage_class(dataset) == MediaStorageDirectoryStorage,
+    )
+
+
+def _no_slice(dataset: Dataset) -> str:
+    storage = storage_class(dataset).name or "no SOP class"
+    if not is_image(dataset):
+        return f"{storage}, which holds no pictures"
+    if LOCALIZER_TYPES & {str(word).upper() for word in dataset.get("ImageType") or ()}:
+        return "localizer"
+    if int(dataset.get("NumberOfFrames") or 1) != 1:
+        return f"multi-frame {storage}; convert it to NIfTI, for example with dcm2niix"
+    if int(dataset.get("SamplesPerPixel") or 1) != 1:
+        return f"colour {storage}"
+    if "Rows" in dataset and not dataset.get("ImagePositionPatient"):
+        return f"{storage} without a place in the patient, such as a screenshot or a radiograph"
+    return ""
+
+
+def _rounded(dataset: Dataset, field: str, digits: int) -> tuple[float, ...]:
+    try:
+        # Adding 0.0 turns -0.0, which is another number in a set of words, into 0.0.
+        return tuple(round(float(number), digits) + 0.0 for number in dataset.get(field) or ())
+    except (TypeError, ValueError):
+        return ()
