@@ -120,6 +120,7 @@ def test_a_click_brings_a_mask_on_its_slice_and_the_next_one_is_cached(client, s
     assert first["label_names"] == {"spleen": 1}
     assert first["slice"] == study.click[2]
     assert "clinical" in first["disclaimer"]
+    assert first["precision"] in ("fp32", "bf16")
     beside = [study.click[0] + 1, *study.click[1:]]
     _, second = ask(client, study, foreground=[study.click, beside])
     assert second["encoder_cached"]

@@ -29,7 +29,9 @@ from cobot.server.study import FileStamp, Study
 from cobot.slicing import cut_slice, stack_masks
 from cobot.volume import LabelMap, Volume
 
-KEPT_VOLUMES = 2
+KEPT_VOLUMES = 6
+"""Several annotators are at different cases; a CT of 512 x 512 x 200 takes 0.1 GB."""
+
 KEPT_WINDOWS = 64
 K_AXIS = 2
 
@@ -49,6 +51,7 @@ class SliceAnswer:
         seconds: time spent, by step.
         adapter: the version that answered; None is the base alone.
         trouble: why that is not the version it should be, in a sentence; empty if it is.
+        precision: of the encoder: fp32 or bf16.
     """
 
     label_map: LabelMap
@@ -58,11 +61,18 @@ class SliceAnswer:
     seconds: Mapping[str, float]
     adapter: str | None = None
     trouble: str = ""
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _InUse:
-    """A segmenter, the adapter version in it, and why another one could not be used."""
+class InUse:
+    """What answers a request from its first slice to its last.
+
+    Attributes:
+        segmenter: with the adapter in it.
+        adapter: the version; None is the base alone.
+        trouble: why that is not the version it should be, in a sentence; empty if it is.
+    """
 
     segmenter: SliceSegmenter
     adapter: str | None
@@ -93,6 +103,9 @@ class SliceEngine:
     not loaded again; clicks being answered finish with the adapter they began with, and no
     embedding of one adapter is ever decoded with another. A version that cannot be used leaves the
     one in use, and every answer says so.
+
+    Attributes:
+        embeddings: of every slice that was asked for, whichever task asked.
     """
 
     def __init__(
@@ -113,16 +126,16 @@ class SliceEngine:
         self._make_segmenter = make_segmenter
         self._reach = reach
         self._adapters: AdapterSource = adapters or BaseAlone()
-        self._current: _InUse | None = None
+        self._current: InUse | None = None
         self._unusable: dict[str, str] = {}
         self._changing = threading.RLock()
         self._studies = Lru[FileStamp, Study](KEPT_VOLUMES, lambda _: 1)
         self._windows = Lru[tuple[FileStamp, str], IntensityWindow](KEPT_WINDOWS, lambda _: 1)
-        self._embeddings = embeddings or EmbeddingService()
+        self.embeddings = embeddings or EmbeddingService()
 
     def close(self) -> None:
         """End the work done ahead; clicks are still answered."""
-        self._embeddings.close()
+        self.embeddings.close()
 
     def read(self, image: Path) -> Study:
         """Read a volume, or return it as it was read for an earlier click.
@@ -150,15 +163,15 @@ class SliceEngine:
         if prompts is None:
             raise PromptError(f"Slice {slice_k} holds no positive click and no box.")
         with watch.step("window"):
-            window = self._window(study, window_text)
+            window = self.window(study, window_text)
         with watch.step("model"):
-            in_use = self._in_use()
+            in_use = self.in_use()
             segmenter = in_use.segmenter
         with watch.step("view"):
             view = segmenter.view(slice_, window, [prompts])
-        with self._embeddings.requests_first():
+        with self.embeddings.requests_first():
             with watch.step("encode"):
-                found = self._embeddings.get(segmenter, WantedSlice(view, str(study.stamp)))
+                found = self.embeddings.get(segmenter, WantedSlice(view, str(study.stamp)))
             with watch.step("decode"):
                 answer = segmenter.decode(found.embedding, [prompts])[0]
         return SliceAnswer(
@@ -169,6 +182,7 @@ class SliceEngine:
             seconds={**watch.seconds, **({"encode": 0.0} if found.cached else {})},
             adapter=in_use.adapter,
             trouble=in_use.trouble,
+            precision=segmenter.precision,
         )
 
     def embed_ahead(
@@ -184,14 +198,14 @@ class SliceEngine:
             window: as the slice is seen.
             viewer: who looks; what was to be embedded ahead for them before is dropped.
         """
-        segmenter, volume = self._in_use().segmenter, study.volume
+        segmenter, volume = self.in_use().segmenter, study.volume
         plane = plane_across(volume.affine, K_AXIS)
         near = outward(slice_k, volume.shape[K_AXIS], self._reach)
         neighbours = (cut_slice(volume, plane, index) for index in near)
         wanted = (WantedSlice(segmenter.view(one, window), str(study.stamp)) for one in neighbours)
-        self._embeddings.prefetch(viewer, segmenter, wanted)
+        self.embeddings.prefetch(viewer, segmenter, wanted)
 
-    def _in_use(self) -> _InUse:
+    def in_use(self) -> InUse:
         """What answers now; while one click changes the adapter, others use the one before."""
         current = self._current
         try:
@@ -208,7 +222,7 @@ class SliceEngine:
         finally:
             self._changing.release()
 
-    def _change(self, wanted: str | None) -> _InUse:
+    def _change(self, wanted: str | None) -> InUse:
         """Put the wanted version into use; for who holds `_changing`."""
         loaded = self._loaded()
         if loaded.adapter == wanted:
@@ -216,15 +230,15 @@ class SliceEngine:
         if wanted not in self._unusable:
             try:
                 file = self._adapters.read(wanted) if wanted else None
-                self._current = _InUse(swap_adapter(loaded.segmenter, file), wanted)
-                self._embeddings.cancel_prefetch()
+                self._current = InUse(swap_adapter(loaded.segmenter, file), wanted)
+                self.embeddings.cancel_prefetch()
                 return self._current
             except AdapterError as error:
                 # A version never changes: what is wrong with it now will be at the next click.
                 self._unusable[str(wanted)] = str(error)
         return self._in_spite_of(f"Adapter {wanted}: {self._unusable[str(wanted)]}")
 
-    def _in_spite_of(self, trouble: str) -> _InUse:
+    def _in_spite_of(self, trouble: str) -> InUse:
         """What is in use, with the reason why nothing else is.
 
         Raises:
@@ -237,12 +251,17 @@ class SliceEngine:
         used = f"adapter {current.adapter}" if current.adapter else "the base without an adapter"
         return replace(current, trouble=f"Answered by {used}. {trouble}")
 
-    def _loaded(self) -> _InUse:
+    def _loaded(self) -> InUse:
         """What is in use; the base, if nothing was yet."""
-        self._current = self._current or _InUse(self._make_segmenter(), None)
+        self._current = self._current or InUse(self._make_segmenter(), None)
         return self._current
 
-    def _window(self, study: Study, text: str) -> IntensityWindow:
+    def window(self, study: Study, text: str) -> IntensityWindow:
+        """The window of a study, named or in its units.
+
+        Raises:
+            WindowError: it is unknown or does not fit the volume.
+        """
         volume = study.volume
         return self._windows.get_or_make(
             (study.stamp, text), lambda: window_rule(text, volume).resolve(volume)

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -12,7 +13,8 @@ Value = TypeVar("Value")
 class Lru(Generic[Key, Value]):
     """Final. Values by key; the least recently used go when their weights exceed the limit.
 
-    Every step holds one lock, `make` included: two requests for the same key make it once.
+    Two requests for the same key make it once, and if that fails both are told; requests for other
+    keys do not wait for it.
 
     >>> squares = Lru[int, int](limit=2, weigh=lambda _: 1)
     >>> [squares.get_or_make(n, lambda: n * n) for n in (2, 3, 2, 4)]
@@ -26,21 +28,57 @@ class Lru(Generic[Key, Value]):
         self._limit = limit
         self._weigh = weigh
         self._kept: OrderedDict[Key, Value] = OrderedDict()
+        self._weight = 0
+        self._coming: dict[Key, Future[Value]] = {}
         self._lock = threading.Lock()
 
     def get_or_make(self, key: Key, make: Callable[[], Value]) -> tuple[Value, bool]:
-        """The value of a key, and whether it was there already."""
+        """The value of a key, and whether it was there, or on its way, already."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key], True
-            value = make()
-            self._kept[key] = value
-            self._drop_oldest()
-            return value, False
+            coming = self._coming.get(key)
+            ours = Future[Value]() if coming is None else None
+            if ours is not None:
+                self._coming[key] = ours
+        if coming is not None:
+            return coming.result(), True
+        assert ours is not None
+        return self._made(key, make, ours), False
 
-    def _drop_oldest(self) -> None:
-        weight = sum(self._weigh(value) for value in self._kept.values())
-        while weight > self._limit:
+    def get(self, key: Key) -> Value | None:
+        """The value of a key, if it is kept."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Key, value: Value) -> None:
+        """Keep a value made elsewhere."""
+        with self._lock:
+            self._keep(key, value)
+
+    def _made(self, key: Key, make: Callable[[], Value], ours: "Future[Value]") -> Value:
+        """Make a value, and give it to all who wait for it."""
+        try:
+            value = make()
+        except BaseException as error:
+            with self._lock:
+                del self._coming[key]
+            ours.set_exception(error)
+            raise
+        with self._lock:
+            del self._coming[key]
+            self._keep(key, value)
+        ours.set_result(value)
+        return value
+
+    def _keep(self, key: Key, value: Value) -> None:
+        if key in self._kept:
+            self._weight -= self._weigh(self._kept.pop(key))
+        self._kept[key] = value
+        self._weight += self._weigh(value)
+        while self._weight > self._limit:
             _, oldest = self._kept.popitem(last=False)
-            weight -= self._weigh(oldest)
+            self._weight -= self._weigh(oldest)

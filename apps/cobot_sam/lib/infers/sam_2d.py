@@ -109,6 +109,7 @@ class Sam2D(InferTask):
             ],
             "model": self._model,
             "adapter": answer.adapter or NO_ADAPTER,
+            "precision": answer.precision,
             "disclaimer": DISCLAIMER,
         }
 
