@@ -1,7 +1,7 @@
 """Propagation against a model that knows the truth, and against the shipped one on a phantom."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -10,9 +10,10 @@ from cobot.errors import ConfigError, GeometryError, PromptError
 from cobot.intensity import PRESETS
 from cobot.planes import acquired_plane, plane_across
 from cobot.prompts import ObjectPrompts, Prompts, tight_box
-from cobot.propagate import PropagatedSlice, Propagation, Seeds, propagate, reconcile
+from cobot.propagate import Propagation, Seeds, propagate, propagate_together, reconcile
 from cobot.propagate_rule import PropagationRule
 from cobot.propagate_slices import AnsweringSlices, Question, VolumeSlices
+from cobot.propagate_walk import PropagatedSlice
 from cobot.sam.answer import SliceMask
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SliceSegmenter
@@ -213,8 +214,92 @@ def test_what_is_ready_is_returned_when_time_is_up():
     truth = squares([10] * 7)
     left = iter([True, True, False, False])
     found = propagate(KnownSlices(truth), box_on(truth, 3), LOOSE, lambda: next(left))
-    assert list(found.slices) == [1, 2, 3]
+    assert list(found.slices) == [2, 3, 4], "walks take turns"
     assert reasons(found) == {-1: "time", 1: "time"}
+
+
+class Kept(dict):
+    """Remembers every step."""
+
+    recall = dict.get
+    keep = dict.__setitem__
+
+
+def again(slices: KnownSlices, seeds: Seeds, kept: Kept, **more) -> tuple[Propagation, list[int]]:
+    """The answer, and the slices that had to be asked for it."""
+    slices.asked.clear()
+    (found,) = propagate_together(slices, [seeds], LOOSE, memory=kept, **more)
+    return found, [index for index, _ in slices.asked]
+
+
+def same(one: Propagation, other: Propagation) -> bool:
+    """Bit for bit."""
+    return one.ends == other.ends and [
+        (at.index, at.logits.tobytes(), at.confidence) for at in one.slices.values()
+    ] == [(at.index, at.logits.tobytes(), at.confidence) for at in other.slices.values()]
+
+
+def test_a_click_costs_the_slices_that_it_can_change_and_no_other():
+    truth = squares([10, 12, 14, 16, 16, 14, 12, 10])
+    slices, kept = KnownSlices(truth), Kept()
+    boxes = {index: Prompts(box_xyxy=tight_box(truth[index])) for index in (3, 6)}
+    one, asked = again(slices, Seeds({3: boxes[3]}), kept)
+    assert sorted(asked) == list(range(8))
+    _, asked = again(slices, Seeds({3: boxes[3]}), kept)
+    assert asked == [], "all is known"
+    # A second prompted slice: its own answer and its own walks; the first one's are known.
+    two, asked = again(slices, Seeds(boxes), kept)
+    assert sorted(asked) == [4, 5, 6, 7]
+    assert not same(one, two)
+    # A background click on slice 1: that slice and what comes after it, seen from slice 3.
+    clicked = Seeds(boxes, {1: np.array([[20.0, 20.0]])})
+    _, asked = again(slices, clicked, kept)
+    assert asked == [1, 0]
+    # What is deleted is gone: the answers of before, without any work.
+    for seeds, before in ((Seeds(boxes), two), (Seeds({3: boxes[3]}), one)):
+        back, asked = again(slices, seeds, kept)
+        assert asked == []
+        assert same(back, before)
+    assert same(one, propagate(slices, Seeds({3: boxes[3]}), LOOSE)), "memory changes nothing"
+
+
+def test_a_walk_cut_short_goes_on_where_it_stopped():
+    truth = squares([10] * 7)
+    slices, kept = KnownSlices(truth), Kept()
+    left = iter([True, True, False, False])
+    short, asked = again(slices, box_on(truth, 3), kept, go_on=lambda: next(left))
+    assert (list(short.slices), asked) == ([2, 3, 4], [3, 2, 4])
+    assert "time" not in kept.values()
+    whole, asked = again(slices, box_on(truth, 3), kept)
+    assert sorted(asked) == [0, 1, 5, 6]
+    assert same(whole, propagate(slices, box_on(truth, 3), LOOSE))
+    known, asked = again(slices, box_on(truth, 3), kept, go_on=lambda: False)
+    assert asked == []
+    assert same(known, whole), "what is known needs no time"
+
+
+def test_another_rule_or_direction_is_another_step():
+    truth = squares([10, 10, 10])
+    slices, kept = KnownSlices(truth), Kept()
+    again(slices, box_on(truth, 1), kept)
+    slices.asked.clear()
+    wide = replace(LOOSE, widening=1.0)
+    propagate_together(slices, [box_on(truth, 1)], wide, memory=kept)
+    assert sorted(index for index, _ in slices.asked) == [0, 2]
+
+
+def test_structures_take_turns_and_do_not_change_each_other():
+    truth = squares([10] * 9)
+    left = iter([True] * 4 + [False] * 4)
+    both = propagate_together(
+        KnownSlices(truth),
+        [box_on(truth, 2), box_on(truth, 6)],
+        LOOSE,
+        lambda: next(left),
+    )
+    assert [list(one.slices) for one in both] == [[1, 2, 3], [5, 6, 7]]
+    both = propagate_together(KnownSlices(truth), [box_on(truth, 2), box_on(truth, 6)], LOOSE)
+    assert same(both[0], propagate(KnownSlices(truth), box_on(truth, 2), LOOSE))
 
 
 def test_an_empty_answer_to_the_prompt_is_an_empty_result():

@@ -11,24 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32, Float64
 
 from cobot.errors import GeometryError, PromptError
 from cobot.planes import Plane
-from cobot.prompts import ObjectPrompts, Prompts, tight_box
-from cobot.propagate_rule import (
-    PropagationRule,
-    StopReason,
-    connected_parts,
-    deepest_point,
-    grey_profile,
-    likeness,
-    mask_iou,
-    widened_box,
-    without_strays,
+from cobot.prompts import ObjectPrompts, Prompts
+from cobot.propagate_rule import PropagationRule, mask_iou
+from cobot.propagate_slices import AnsweringSlices
+from cobot.propagate_walk import (
+    Ground,
+    NoMemory,
+    PropagatedSlice,
+    StepMemory,
+    WalkEnd,
+    Walker,
+    start_on,
 )
-from cobot.propagate_slices import AnsweringSlices, Question
-from cobot.sam.answer import SliceMask
 from cobot.shapes import Mask, PointsXy
 from cobot.slicing import cut_slice
 from cobot.volume import Volume
@@ -69,53 +66,6 @@ class Seeds:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PropagatedSlice:
-    """The structure on one slice.
-
-    Attributes:
-        index: of the slice.
-        mask: its pixels.
-        logits: above 0 in the mask, and nowhere else.
-        predicted_iou: the decoder's own guess; of several parts the mean by area.
-        likeness: of its grey values to those on the prompted slice.
-        agreement: IoU of the two walks' answers where two cross; elsewhere 1.
-        distance_mm: to the nearest prompted slice it came from.
-    """
-
-    index: int
-    mask: Mask
-    logits: Float32[np.ndarray, "row col"]
-    predicted_iou: float
-    likeness: float
-    agreement: float
-    distance_mm: float
-
-    @property
-    def confidence(self) -> float:
-        """0 to 1: predicted IoU (clipped) x likeness x agreement; low where a look is worth it."""
-        return float(np.clip(self.predicted_iou, 0, 1)) * self.likeness * self.agreement
-
-
-@dataclass(frozen=True, slots=True)
-class WalkEnd:
-    """Where and why a walk ended.
-
-    Attributes:
-        seed: the prompted slice it began on.
-        direction: +1 or -1 along the axis.
-        index: the first slice without a mask; may lie just outside the volume.
-        reason: "edge" of the volume or the next prompted slice, "reach", "empty" mask, "unsure"
-            (predicted IoU), "unlike" (grey values), "apart" (overlap), or "jump" (area); "time" is
-            the caller's own wish.
-    """
-
-    seed: int
-    direction: int
-    index: int
-    reason: StopReason
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Propagation:
     """A structure through the volume.
 
@@ -145,6 +95,7 @@ class Propagation:
 
 
 DEFAULT_RULE = PropagationRule()
+NO_MEMORY = NoMemory()
 
 
 def propagate(
@@ -165,28 +116,73 @@ def propagate(
         PromptError: nothing is asked for, or a prompt lies off its slice.
         GeometryError: a prompted slice does not exist.
     """
+    return propagate_together(slices, [seeds], rule, go_on)[0]
+
+
+def propagate_together(
+    slices: AnsweringSlices,
+    structures: Sequence[Seeds],
+    rule: PropagationRule = DEFAULT_RULE,
+    go_on: Callable[[], bool] = lambda: True,
+    memory: StepMemory = NO_MEMORY,
+) -> list[Propagation]:
+    """Follow several structures, each as `propagate` does; their walks take turns.
+
+    Prompted slices are answered first, then each walk goes a slice further, round after round: when
+    time is up, what is ready lies around every prompt.
+
+    Args:
+        slices: the volume and the model.
+        structures: at least one prompted slice of each.
+        rule: how masks are carried on, and when not.
+        go_on: asked before each slice, but for prompted ones and for those in the memory.
+        memory: of slices answered earlier, for this volume, window and model.
+
+    Raises:
+        PromptError: nothing is asked for, or a prompt lies off its slice.
+        GeometryError: a prompted slice does not exist.
+    """
+    for seeds in structures:
+        _require_seeds(sorted(seeds.prompts), slices.count)
+    begun = [
+        _begin(Ground(slices, rule, seeds.negative_xy, go_on, memory), seeds)
+        for seeds in structures
+    ]
+    walkers = [walker for one in begun for walker in one.walkers]
+    while walkers:
+        walkers = [walker for walker in walkers if walker.advance()]
+    return [_finish(one) for one in begun]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun:
+    """The prompted slices of a structure, and the walks that leave them."""
+
+    starts: Mapping[int, PropagatedSlice]
+    walkers: tuple[Walker, ...]
+
+
+def _begin(ground: Ground, seeds: Seeds) -> _Begun:
     prompted = sorted(seeds.prompts)
-    _require_seeds(prompted, slices.count)
-    starts = {index: start_on(slices, index, seeds.prompts[index]) for index in prompted}
-    bounds = [-1, *prompted, slices.count]
-    walks = []
-    for low, seed, high in zip(bounds, prompted, bounds[2:], strict=False):
-        for direction, stop in ((-1, low), (1, high)):
-            walker = Walker(slices, rule, seeds.negative_xy, go_on)
-            walks.append(walker.walk(starts[seed], direction, stop))
-    found = dict(starts)
-    for walk in walks:
-        for one in walk.slices:
+    starts = {index: start_on(ground, index, seeds.prompts[index]) for index in prompted}
+    bounds = [-1, *prompted, ground.slices.count]
+    walkers = tuple(
+        Walker(ground, starts[seed], direction, stop)
+        for low, seed, high in zip(bounds, prompted, bounds[2:], strict=False)
+        for direction, stop in ((-1, low), (1, high))
+    )
+    return _Begun({index: start.found for index, start in starts.items()}, walkers)
+
+
+def _finish(begun: _Begun) -> Propagation:
+    """What all walks of a structure found, as one."""
+    found = dict(begun.starts)
+    for walker in begun.walkers:
+        for one in walker.found:
             other = found.get(one.index)
             found[one.index] = one if other is None else reconcile(one, other)
     filled = {index: one for index, one in sorted(found.items()) if one.mask.any()}
-    return Propagation(filled, tuple(walk.end for walk in walks))
-
-
-def start_on(slices: AnsweringSlices, index: int, prompts: Prompts) -> PropagatedSlice:
-    """The structure on a prompted slice."""
-    (answer,) = slices.answer(index, [Question(prompts)])
-    return PropagatedSlice(index, answer.mask, answer.logits, answer.predicted_iou, 1.0, 1.0, 0.0)
+    return Propagation(filled, tuple(walker.end for walker in begun.walkers if walker.end))
 
 
 def reconcile(one: PropagatedSlice, other: PropagatedSlice) -> PropagatedSlice:
@@ -202,116 +198,6 @@ def reconcile(one: PropagatedSlice, other: PropagatedSlice) -> PropagatedSlice:
         likeness=float(share * one.likeness + (1 - share) * other.likeness),
         agreement=mask_iou(one.mask, other.mask),
         distance_mm=min(one.distance_mm, other.distance_mm),
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Walk:
-    """What one walk found, in its order, and how it ended."""
-
-    slices: tuple[PropagatedSlice, ...]
-    end: WalkEnd
-
-
-@dataclass(frozen=True, slots=True)
-class FollowedPart:
-    """One connected part on the next slice, and how like the prompted slice's its greys are."""
-
-    answer: SliceMask
-    likeness: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Walker:
-    """Goes from slice to slice; a walk depends on its beginning and on nothing else.
-
-    Attributes:
-        slices: the volume and the model.
-        rule: how masks are carried on, and when not.
-        negative_xy: slice index to negative clicks.
-        go_on: asked before each slice.
-    """
-
-    slices: AnsweringSlices
-    rule: PropagationRule
-    negative_xy: Mapping[int, PointsXy]
-    go_on: Callable[[], bool]
-
-    def walk(self, start: PropagatedSlice, direction: int, stop: int) -> Walk:
-        """Walk until the rule says no, or up to a slice that is not entered.
-
-        Args:
-            start: where to begin.
-            direction: +1 or -1 along the axis.
-            stop: the next prompted slice, or the first index outside the volume.
-        """
-        found: list[PropagatedSlice] = []
-        profile = grey_profile(self.slices.picture(start.index), start.mask)
-        last, index = start, start.index
-        reason: StopReason = "edge"
-        for index in range(start.index + direction, stop + direction, direction):
-            if index == stop:
-                break
-            step = self._step(last, index, profile) if self.go_on() else "time"
-            if isinstance(step, str):
-                reason = step
-                break
-            found.append(step)
-            last = step
-        return Walk(tuple(found), WalkEnd(start.index, direction, index, reason))
-
-    def _step(
-        self, last: PropagatedSlice, index: int, profile: Float64[np.ndarray, " bins"]
-    ) -> PropagatedSlice | StopReason:
-        """The structure on the next slice, or why it is not there."""
-        distance_mm = last.distance_mm + self.slices.step_mm
-        if distance_mm > self.rule.reach_mm:
-            return "reach"
-        parts = connected_parts(last.mask, self.rule.smallest_share)
-        if not parts:
-            return "empty"
-        answers = self.slices.answer(index, [self._question(part, index) for part in parts])
-        unit, step_mm = self.slices.picture(index), self.slices.step_mm
-        kept: list[FollowedPart] = []
-        reasons: list[StopReason] = []
-        for given, part in zip(answers, parts, strict=True):
-            answer = without_strays(given, part)
-            alike = likeness(grey_profile(unit, answer.mask), profile)
-            why = self.rule.refusal(answer, part, alike, step_mm)
-            if why is None:
-                kept.append(FollowedPart(answer, alike))
-            else:
-                reasons.append(why)
-        # Parts come largest first, so the first reason is that of most of the structure.
-        return _joined(kept, index, distance_mm) if kept else reasons[0]
-
-    def _question(self, part: Mask, index: int) -> Question:
-        """What a part of the last mask asks on the next slice."""
-        row_mm, col_mm = self.slices.pixel_mm
-        by_mm = self.rule.widening * self.slices.step_mm
-        shape = (part.shape[0], part.shape[1])
-        box = widened_box(tight_box(part), (by_mm / col_mm, by_mm / row_mm), shape)
-        points = self.negative_xy.get(index, np.empty((0, 2)))
-        positive = np.zeros(len(points), bool)
-        if self.rule.next_prompt == "box+point":
-            points = np.concatenate([deepest_point(part), points])
-            positive = np.concatenate([[True], positive])
-        last_mask = part if self.rule.next_prompt == "box+mask" else None
-        return Question(Prompts(points, positive, box), last_mask)
-
-
-def _joined(parts: Sequence[FollowedPart], index: int, distance_mm: float) -> PropagatedSlice:
-    """The parts of a structure as one; what is known of them is averaged by area."""
-    masks = [one.answer.mask for one in parts]
-    areas = [float(mask.sum()) for mask in masks]
-    return PropagatedSlice(
-        index=index,
-        mask=np.logical_or.reduce(masks),
-        logits=np.maximum.reduce([one.answer.logits for one in parts]),
-        predicted_iou=float(np.average([one.answer.predicted_iou for one in parts], weights=areas)),
-        likeness=float(np.average([one.likeness for one in parts], weights=areas)),
-        agreement=1.0,
-        distance_mm=distance_mm,
     )
 
 

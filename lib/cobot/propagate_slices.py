@@ -1,7 +1,8 @@
 """The slices of a volume as something that answers prompts, whichever slice is asked."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -63,6 +64,23 @@ class AnsweringSlices(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Spent:
+    """What answering has cost so far.
+
+    Attributes:
+        slices_encoded: slices that nobody had embedded before.
+        slices_answered: slices that were asked, each time they were.
+        encode_s: seconds until embeddings were there.
+        decode_s: seconds in the decoder.
+    """
+
+    slices_encoded: int = 0
+    slices_answered: int = 0
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VolumeSlices:
     """Final. Slices of a volume, answered by a segmenter.
@@ -75,6 +93,7 @@ class VolumeSlices:
         embeddings: keeps what was embedded; a slice is asked more than once when walks meet or
             several structures are wanted.
         name: names the volume in the cache on disk, if it has one.
+        spent: counts what these slices have cost; for one thread.
     """
 
     volume: Volume
@@ -83,6 +102,7 @@ class VolumeSlices:
     segmenter: SliceSegmenter
     embeddings: EmbeddingService
     name: str = ""
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def count(self) -> int:
@@ -113,8 +133,13 @@ class VolumeSlices:
         """
         slice_ = cut_slice(self.volume, self.plane, index)
         prompts = [one.prompts for one in questions]
+        started = time.perf_counter()
         view = self.segmenter.view(slice_, self.window, prompts)
         found = self.embeddings.get(self.segmenter, WantedSlice(view, self.name))
+        encoded = time.perf_counter()
+        self.spent.slices_encoded += not found.cached
+        self.spent.slices_answered += 1
+        self.spent.encode_s += encoded - started
         side = 4 * found.embedding.features.shape[-1]
         asked = [
             one.prompts
@@ -122,7 +147,9 @@ class VolumeSlices:
             else replace(one.prompts, mask_logits=_mask_prompt(one.last_mask, view.frame, side))
             for one in questions
         ]
-        return self.segmenter.decode(found.embedding, asked)
+        answers = self.segmenter.decode(found.embedding, asked)
+        self.spent.decode_s += time.perf_counter() - encoded
+        return answers
 
 
 def _mask_prompt(mask: Mask, frame: SamFrame, side: int) -> Float32[np.ndarray, "h w"]:
