@@ -1,7 +1,7 @@
 """Segment a volume: the whole story on one page."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,9 @@ def segment_volume(
         index = job.slice_.index
         answers[index] = dict(zip(asked[index][1], masks, strict=True))
     seconds = time.perf_counter() - started
-    pictures = {index: _settle(masks, labels) for index, masks in answers.items()}
+    pictures = {
+        index: settle_overlaps(tuple(masks.items()), labels) for index, masks in answers.items()
+    }
     return VolumeSegmentation(
         label_map=stack_masks(
             pictures, prompts.plane, volume, {value: label for label, value in labels.items()}
@@ -84,10 +86,15 @@ def _label_values(volume: Volume, prompts: VolumePrompts) -> dict[str, int]:
     return {label: value for value, label in enumerate(names, start=1)}
 
 
-def _settle(
-    masks: Mapping[str, SliceMask], labels: Mapping[str, int]
+def settle_overlaps(
+    masks: Sequence[tuple[str, SliceMask]], labels: Mapping[str, int]
 ) -> Integer[np.ndarray, "row col"]:
-    """One label for each pixel: of the masks that claim it, the one with the highest logit."""
-    logits = np.stack([np.where(found.mask, found.logits, -np.inf) for found in masks.values()])
-    values = np.array([labels[label] for label in masks], np.uint16)
+    """One label for each pixel: of the masks that claim it, the one with the highest logit.
+
+    Args:
+        masks: of one slice, by label; a label may come more than once.
+        labels: label to value.
+    """
+    logits = np.stack([np.where(found.mask, found.logits, -np.inf) for _, found in masks])
+    values = np.array([labels[label] for label, _ in masks], np.uint16)
     return np.where(np.isfinite(logits).any(axis=0), values[logits.argmax(axis=0)], 0)

@@ -1,0 +1,203 @@
+"""From what a user names to the images meant: files, folders, patterns and lists."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cobot.batch.case_names import case_name, distinct, without_suffix
+from cobot.batch.fingerprint import image_files
+from cobot.batch.input_lists import LIST_SUFFIXES, read_list
+from cobot.errors import ConfigError
+from cobot.io.dicom_headers import is_dicom
+from cobot.io.dicom_scan import FoundSeries, scan_series
+from cobot.io.images import ITK_SUFFIXES, NIFTI_SUFFIXES
+
+IMAGE_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class InputCase:
+    """One image to segment.
+
+    Attributes:
+        name: of the case: a name for a folder, different for every case of a run.
+        path: the image's file; of a DICOM series its first file.
+        files: all files it is made of.
+        relative: its path below the folder that was named, with "/"; what prompts call it.
+        is_dicom: it is a DICOM series.
+    """
+
+    name: str
+    path: Path
+    files: tuple[Path, ...]
+    relative: str
+    is_dicom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Something that was found and is no image to segment.
+
+    Attributes:
+        name: of the case that it does not become.
+        path: what was found.
+        reason: what it is, and the cure where there is one.
+        is_fault: somebody should look at it; False for what is no volume by nature.
+    """
+
+    name: str
+    path: Path
+    reason: str
+    is_fault: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the user's words stand for.
+
+    Attributes:
+        cases: in the order of their names.
+        unusable: in the order of their names.
+        passed_over: suffix to number of files of folders that are no images.
+    """
+
+    cases: tuple[InputCase, ...]
+    unusable: tuple[Unusable, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+
+
+def find_inputs(texts: Sequence[str]) -> Inputs:
+    """Find the images.
+
+    Args:
+        texts: each an image file, a folder (searched to its bottom; links are followed, each
+            folder and file is visited once), a pattern such as `ct/**/*.nii.gz`, or a list: a .csv
+            or .json file of paths.
+
+    Raises:
+        ConfigError: something named does not exist, or nothing is named at all.
+    """
+    cases: list[InputCase] = []
+    unusable: list[Unusable] = []
+    passed: Counter[str] = Counter()
+    for text in texts:
+        for path in _paths(text, unusable):
+            if path.is_dir():
+                found = _in_folder(path)
+                cases += found.cases
+                unusable += found.unusable
+                passed.update(found.passed_over)
+            else:
+                cases.append(_file_case(path, path.parent))
+    once = {case.path.resolve(): case for case in cases}
+    names = distinct([(case.name, _told_apart(case)) for case in once.values()])
+    named = [replace(case, name=name) for case, name in zip(once.values(), names, strict=True)]
+    return Inputs(
+        cases=tuple(sorted(named, key=lambda case: case.name)),
+        unusable=tuple(sorted(unusable, key=lambda one: one.name)),
+        passed_over=dict(passed),
+    )
+
+
+def _paths(text: str, unusable: list[Unusable]) -> Iterator[Path]:
+    """The files and folders that one of the user's words names."""
+    path = Path(text).expanduser()
+    if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
+        for listed in read_list(path):
+            if listed.exists():
+                yield listed
+            else:
+                reason = f"{path} lists {listed}, which does not exist; correct the list."
+                unusable.append(Unusable(case_name(listed.name), listed, reason, is_fault=True))
+    elif path.exists():
+        yield path
+    else:
+        matches = sorted(glob.glob(str(path), recursive=True))
+        if not matches:
+            raise ConfigError(
+                f"{text} does not exist and matches nothing; expected image files, folders, "
+                "patterns in quotes, or a .csv or .json list of paths. Check the name."
+            )
+        yield from map(Path, matches)
+
+
+def _file_case(path: Path, root: Path) -> InputCase:
+    relative = path.relative_to(root).as_posix()
+    dicom = _is_dicom_file(path)
+    files = (path,) if dicom else image_files(path)
+    return InputCase(case_name(without_suffix(relative)), path, files, relative, dicom)
+
+
+def _is_dicom_file(path: Path) -> bool:
+    try:
+        return not path.name.lower().endswith(IMAGE_SUFFIXES) and is_dicom(path)
+    except OSError:
+        return False
+
+
+def _in_folder(root: Path) -> Inputs:
+    """The images below a folder, those in its DICOM series among them."""
+    cases: list[InputCase] = []
+    passed: Counter[str] = Counter()
+    maybe_dicom = False
+    for path in _files(root):
+        if path.name.lower().endswith(IMAGE_SUFFIXES):
+            cases.append(_file_case(path, root))
+        elif _is_dicom_file(path):
+            maybe_dicom = True
+        else:
+            passed[path.suffix.lower()] += 1
+    voxels = {file for case in cases for file in case.files[1:]}
+    passed.subtract(file.suffix.lower() for file in voxels)
+    if not maybe_dicom:
+        return Inputs(tuple(cases), passed_over=+passed)
+    scan = scan_series(root)
+    folders = Counter(series.folder for series in scan.series)
+    series = [_series_case(one, root, folders[one.folder] > 1) for one in scan.series]
+    unusable = [
+        Unusable(case_name(one.name), root / one.name.split(" [")[0], one.reason, one.fault)
+        for one in scan.skipped
+        if not one.name.lower().endswith(IMAGE_SUFFIXES)
+    ]
+    return Inputs((*cases, *series), tuple(unusable), +passed)
+
+
+def _series_case(series: FoundSeries, root: Path, has_neighbours: bool) -> InputCase:
+    below = os.path.relpath(series.folder, root)
+    relative = root.name if below == "." else Path(below).as_posix()
+    # An UID is long and belongs to the patient: a folder of several series tells them by a hash.
+    name = case_name(relative, told_by=series.uid if has_neighbours else "")
+    return InputCase(name, series.paths[0], series.paths, relative, is_dicom=True)
+
+
+def _told_apart(case: InputCase) -> str:
+    """What differs between cases that would have one name, and stays when the tree is moved."""
+    return f"{case.path.parent.name}/{case.relative}/{case.path.name}"
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Every file below `root` once, whatever links lead to it; hidden ones are left out."""
+    seen: set[tuple[int, int]] = set()
+    for here, folders, files in os.walk(root, followlinks=True):
+        state = os.stat(here)
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(here, name)
+            if name.startswith("."):
+                continue
+            try:
+                state = path.stat()
+            except OSError:
+                # A link to nowhere is reported when it is read, by its name.
+                yield path
+                continue
+            if path.is_file() and (state.st_dev, state.st_ino) not in seen:
+                seen.add((state.st_dev, state.st_ino))
+                yield path
