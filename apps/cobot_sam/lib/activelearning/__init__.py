@@ -1,0 +1,1 @@
+"""Which study Slicer's Next Sample brings."""
