@@ -1,4 +1,6 @@
-"""The only reader of inference requests: Slicer's clicks and ROI become prompts on one slice.
+"""Inference requests are read here: Slicer's clicks and ROI become prompts on one slice.
+
+Requests for whole structures are read by `lib.volume_requests`, by the same rules.
 
 Slicer sends voxel indices `[i, j, k]`, all points of the label each time, the newest last; a ROI as
 `[i_a, i_b, j_a, j_b, k_a, k_b]` whose pairs are not sorted and which stays attached to later clicks
@@ -8,7 +10,7 @@ instead of a voxel index. Everything here is checked before a voxel is looked at
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from cobot.errors import PromptError
@@ -29,7 +31,10 @@ EXPECTED = {
     "label": "the name of the segment",
     "window": "one of the offered windows, or lower,upper",
     "result_extension": f"one of {', '.join(EXTENSIONS)}",
+    "time_cap_s": "seconds, more than 0 and at most 600; leave it out for the server's own",
 }
+
+Request = TypeVar("Request", bound="ClickRequest")
 
 
 class ClickRequest(BaseModel):
@@ -99,8 +104,13 @@ def read_request(request: Mapping[str, Any]) -> ClickRequest:
     Raises:
         PromptError: names the key, its value and what was expected.
     """
+    return read_as(ClickRequest, request)
+
+
+def read_as(kind: type[Request], request: Mapping[str, Any]) -> Request:
+    """Read a request of some kind; see `read_request`."""
     try:
-        return ClickRequest.model_validate(dict(request))
+        return kind.model_validate(dict(request))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = str(first["loc"][0])
@@ -124,13 +134,13 @@ def choose_slice(request: ClickRequest, shape: tuple[int, int, int]) -> SliceQue
     Raises:
         PromptError: nothing to segment, or a point outside the image.
     """
-    positive = _points("foreground", request.foreground, shape)
-    negative = _points("background", request.background, shape)
+    positive = points_inside("foreground", request.foreground, shape)
+    negative = points_inside("background", request.background, shape)
     notes: list[str] = []
     newest = _newest(positive, request.slice_k)
     box = _box(request.roi, shape, newest, notes)
     if newest is None and box is None:
-        raise PromptError(_nothing_to_segment(request, notes))
+        raise PromptError(nothing_to_segment(request, notes))
     k = request.slice_k
     if not _is_usable(k, newest, box, shape[2]):
         k = _other_slice(k, newest, box, notes)
@@ -146,8 +156,14 @@ def choose_slice(request: ClickRequest, shape: tuple[int, int, int]) -> SliceQue
     )
 
 
-def _points(key: str, points: tuple[PointIjk, ...], shape: tuple[int, int, int]) -> np.ndarray:
-    """Points as voxel indices (n 3)."""
+def points_inside(
+    key: str, points: tuple[PointIjk, ...], shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Points as voxel indices (n 3).
+
+    Raises:
+        PromptError: a point lies outside the image.
+    """
     rounded = np.rint(np.asarray(points, np.float64).reshape(-1, 3))
     last = np.array(shape) - 1
     for point in rounded:
@@ -169,15 +185,10 @@ def _newest(positive: np.ndarray, slice_k: int | None) -> np.ndarray | None:
 def _box(
     roi: Roi | None, shape: tuple[int, int, int], newest: np.ndarray | None, notes: list[str]
 ) -> np.ndarray | None:
-    """Lowest and highest voxel (2 3) of the ROI inside the image, or None with a note."""
-    if roi is None:
+    """Lowest and highest voxel (2 3) of a ROI that counts, or None with a note."""
+    box = box_inside(roi, shape, notes)
+    if box is None:
         return None
-    corners = np.sort(np.rint(np.array(roi).reshape(3, 2)), axis=1).T
-    last = np.array(shape) - 1
-    if (corners[1] < 0).any() or (corners[0] > last).any():
-        notes.append("The ROI lies outside the image and was left out.")
-        return None
-    box = np.clip(corners, 0, last).astype(np.int64)
     if newest is not None and not ((box[0] <= newest) & (newest <= box[1])).all():
         notes.append(
             f"The ROI was left out: the newest click {newest.tolist()} lies outside it. "
@@ -185,6 +196,18 @@ def _box(
         )
         return None
     return box
+
+
+def box_inside(roi: Roi | None, shape: tuple[int, int, int], notes: list[str]) -> np.ndarray | None:
+    """Lowest and highest voxel (2 3) of the ROI's part in the image; a note says if it has none."""
+    if roi is None:
+        return None
+    corners = np.sort(np.rint(np.array(roi).reshape(3, 2)), axis=1).T
+    last = np.array(shape) - 1
+    if (corners[1] < 0).any() or (corners[0] > last).any():
+        notes.append("The ROI lies outside the image and was left out.")
+        return None
+    return np.clip(corners, 0, last).astype(np.int64)
 
 
 def _is_usable(
@@ -210,7 +233,8 @@ def _other_slice(
     return k
 
 
-def _nothing_to_segment(request: ClickRequest, notes: list[str]) -> str:
+def nothing_to_segment(request: ClickRequest, notes: list[str]) -> str:
+    """What to say to one who asks for nothing."""
     if request.background:
         asked = "Only background points were given"
     elif notes:
