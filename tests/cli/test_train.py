@@ -65,6 +65,15 @@ def test_two_trainings_and_their_comparison(folder, tmp_path):
     assert "not measured on the same cases" in result.output
 
 
+def test_without_a_store_versions_lie_apart_for_each_task_and_base(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = command(folder, "left out", "--method", "lightweight")
+    result = CliRunner().invoke(app, [*typed[:5], *typed[7:]])
+    assert result.exit_code == 0, result.output
+    assert "Versions: out/adapters/own-tiny" in result.output
+    assert AdapterStore(tmp_path / "out/adapters/own-tiny").active is not None
+
+
 def test_late_blocks_are_announced_and_written_down(folder, tmp_path):
     store = tmp_path / "store"
     more = ("--method", "lora+cobot", "--blocks", "last-quarter", "--precision", "bf16")

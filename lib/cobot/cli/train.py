@@ -28,7 +28,12 @@ def train(
     dataset: Annotated[
         str, typer.Option(help="abdomen, spleen, head_neck, FILE.toml, or 1=liver,4=spleen")
     ],
-    store: Annotated[Path, typer.Option(help="adapter versions; runs and cache lie there too")],
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="adapter versions; runs and cache lie there too; else out/adapters/DATASET-BASE"
+        ),
+    ] = None,
     base: Annotated[str, typer.Option(help="tiny, vit_b, vit_l or vit_h")] = "tiny",
     weights: Annotated[Path | None, typer.Option(help="another file of that base")] = None,
     method: Annotated[
@@ -86,6 +91,8 @@ def train(
 
     adapter, settings = configurations(method, recipe, read_changes(change or []))
     settled = settle_task(data, find_task(dataset, plane=plane), dataset, labels, window)
+    # One store holds versions that compete: of one task on one base.
+    store = store or Path("out/adapters") / f"{settled.task.name}-{base}"
     if split is None and settled.split and not (store / "split.json").exists():
         split = write_split(settled.split, store / "stated_split.json")
     _run(
@@ -278,7 +285,7 @@ def _run(request: "TrainingRequest", sentences: Sequence[str]) -> None:
     ):
         console.print(_table(title, names, before, after))
     console.print(outcome.verdict.reason, soft_wrap=True)
-    console.print(f"Curves and figures: {outcome.folder}", soft_wrap=True)
+    console.print(f"Versions: {request.store}; curves and figures: {outcome.folder}", soft_wrap=True)
 
 
 def _table(
