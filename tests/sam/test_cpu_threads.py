@@ -40,21 +40,73 @@ def test_pieces_go_side_by_side_by_one_thread_each():
         meeting.wait()
         return piece, torch.get_num_threads(), threading.get_ident()
 
-    with one_thread_each(CPU) as lanes:
-        answers = side_by_side(work, "abc", lanes)
+    with one_thread_each(CPU):
+        answers = side_by_side(work, "abc")
     assert [answer[:2] for answer in answers] == [("a", 1), ("b", 1), ("c", 1)]
     assert len({answer[2] for answer in answers}) == 3
 
 
 @pytest.mark.parametrize(("pieces", "lanes"), [("a", 3), ("abc", 1), ("", 3)])
 def test_what_needs_no_other_thread_takes_none(pieces, lanes):
-    here = threading.get_ident()
-    assert side_by_side(lambda _: threading.get_ident(), pieces, lanes) == [here] * len(pieces)
+    def work(_):
+        return threading.get_ident()
+
+    here = [threading.get_ident()] * len(pieces)
+    with one_thread_each(CPU):
+        assert side_by_side(work, pieces, lanes) == here
+    with one_thread_each(torch.device("cuda")):
+        assert side_by_side(work, pieces) == here
+    assert side_by_side(work, pieces) == here
 
 
-def test_a_failing_piece_fails_the_whole():
-    with pytest.raises(ZeroDivisionError):
-        side_by_side(lambda piece: 1 / piece, [1, 0, 2], 2)
+def test_pieces_of_a_piece_stay_with_its_thread():
+    def work(_):
+        return {threading.get_ident(), *side_by_side(lambda _: threading.get_ident(), "abc")}
+
+    with one_thread_each(CPU):
+        assert all(len(threads) == 1 for threads in side_by_side(work, "abcdef"))
+        meeting = threading.Barrier(3, timeout=10)
+        assert side_by_side(lambda _: meeting.wait() >= 0, "abc") == [True] * 3, "free again"
+
+
+def test_nobody_waits_for_a_thread_that_comes_too_late():
+    """Two helpers are held up by the first pieces; the caller alone does the rest."""
+    rest = threading.Event()
+
+    def work(piece):
+        if threading.current_thread() is not threading.main_thread():
+            assert rest.wait(10)
+        if piece == 9:
+            rest.set()
+        return piece
+
+    with one_thread_each(CPU):
+        assert side_by_side(work, range(10)) == list(range(10))
+
+
+def test_threads_take_over_whether_gradients_are_wanted():
+    weight, meeting = torch.ones(1, requires_grad=True), threading.Barrier(3, timeout=10)
+
+    def work(_):
+        meeting.wait()
+        product = 2 * weight
+        return product.requires_grad, product.is_inference()
+
+    for mode, expected in (
+        (torch.enable_grad, (True, False)),
+        (torch.no_grad, (False, False)),
+        (torch.inference_mode, (False, True)),
+    ):
+        with one_thread_each(CPU), mode():
+            assert side_by_side(work, "abc") == [expected] * 3
+
+
+@pytest.mark.parametrize("pieces", [[1, 0, 2], [0], [0, 0, 0, 0]])
+def test_a_failing_piece_fails_the_whole(pieces):
+    with one_thread_each(CPU):
+        with pytest.raises(ZeroDivisionError):
+            side_by_side(lambda piece: 1 / piece, pieces)
+        assert side_by_side(lambda piece: -piece, [1, 2, 3]) == [-1, -2, -3]
 
 
 def test_a_thread_settled_meanwhile_keeps_all_its_threads():

@@ -1,6 +1,8 @@
+import math
+
 import pytest
 import torch
-from cobot.sam.folded_attention import folded_answer, folded_query, look
+from cobot.sam.folded_attention import folded_answer, folded_query, glance, put_together
 from segment_anything.modeling.transformer import Attention
 
 TOKENS = torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(0))
@@ -21,8 +23,20 @@ def attention():
 @pytest.mark.parametrize("part", [30, 7, 1])
 def test_tokens_look_at_the_image(attention, part):
     query = folded_query(attention, TOKENS)
-    found = look(attention, query, PLACED.split(part, 1), IMAGE.split(part, 1))
+    parts = zip(PLACED.split(part, 1), IMAGE.split(part, 1), strict=True)
+    found = put_together(attention, [glance(query, placed, image) for placed, image in parts])
     torch.testing.assert_close(found, attention(q=TOKENS, k=PLACED, v=IMAGE))
+
+
+def test_scores_of_any_size_can_be_put_together(attention):
+    """Exponentials of 1000 are infinite: each part's scores are taken from its highest on."""
+    query, image = torch.zeros(1, 20, 24), torch.zeros(1, 3, 24)
+    query[..., 0], image[0, :, 0] = 1, torch.tensor([1000.0, -1000.0, 998.0])
+    found = put_together(attention, [glance(query, one, one) for one in image.split(1, 1)])
+    e = math.exp(-2)
+    expected = (image[:, :1] + e * image[:, 2:]) / (1 + e)
+    values = attention.v_proj(expected).expand(1, 5, -1)
+    torch.testing.assert_close(found, attention.out_proj(values))
 
 
 def test_the_image_looks_at_tokens(attention):

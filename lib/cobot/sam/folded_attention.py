@@ -23,9 +23,6 @@ from jaxtyping import Float
 from segment_anything.modeling.transformer import Attention
 from torch import Tensor
 
-ImageParts = Sequence[Float[Tensor, "b _ c"]]
-"""The image's places, a part at a time, in the order of the grid's rows."""
-
 
 def folded_query(attention: Attention, tokens: Float[Tensor, "b t c"]) -> Float[Tensor, "b rows c"]:
     """What tokens look for in an image whose positions are added, keys and scale put in."""
@@ -33,22 +30,45 @@ def folded_query(attention: Attention, tokens: Float[Tensor, "b t c"]) -> Float[
     return (query @ per_head(attention, attention.k_proj.weight)).flatten(1, 2)
 
 
-def look(
-    attention: Attention, query: Float[Tensor, "b rows c"], placed: ImageParts, image: ImageParts
-) -> Float[Tensor, "b t c"]:
-    """What `attention(q=tokens, k=placed, v=image)` gives.
+@dataclass(frozen=True, slots=True, eq=False)
+class Glance:
+    """What tokens saw in one part of the image, to be put together with the other parts.
+
+    Attributes:
+        top: the highest score of each row.
+        total: sum of the exponentials of scores below it.
+        read: the image's places, summed by these exponentials.
+    """
+
+    top: Float[Tensor, "b rows 1"]
+    total: Float[Tensor, "b rows 1"]
+    read: Float[Tensor, "b rows c"]
+
+
+def glance(
+    query: Float[Tensor, "b rows c"],
+    placed: Float[Tensor, "b n c"],
+    image: Float[Tensor, "b n c"],
+) -> Glance:
+    """Look at one part of the image.
 
     Args:
-        attention: stock layer whose query side are the tokens.
         query: of the tokens, from `folded_query`.
-        placed: the image with its positions added.
-        image: the image alone, in the same parts.
+        placed: the part with its positions added.
+        image: the part alone.
     """
-    scores = torch.cat([torch.bmm(query, part.mT) for part in placed], dim=2)
-    shares = scores.softmax(dim=-1).split([part.shape[1] for part in image], dim=2)
-    read = torch.bmm(shares[0], image[0])
-    for share, part in zip(shares[1:], image[1:], strict=True):
-        read = torch.baddbmm(read, share, part)
+    scores = torch.bmm(query, placed.mT)
+    top = scores.amax(dim=2, keepdim=True)
+    weights = scores.sub_(top).exp_()
+    return Glance(top, weights.sum(dim=2, keepdim=True), torch.bmm(weights, image))
+
+
+def put_together(attention: Attention, glances: Sequence[Glance]) -> Float[Tensor, "b t c"]:
+    """What `attention(q=tokens, k=placed, v=image)` gives, from glances at all parts."""
+    top = torch.stack([one.top for one in glances])
+    share = (top - top.amax(dim=0)).exp()
+    total = (share * torch.stack([one.total for one in glances])).sum(dim=0)
+    read = (share * torch.stack([one.read for one in glances])).sum(dim=0) / total
     by_head = read.unflatten(1, (attention.num_heads, -1))
     values = by_head @ per_head(attention, attention.v_proj.weight).mT
     return attention.out_proj(values.transpose(1, 2).flatten(2) + attention.v_proj.bias)

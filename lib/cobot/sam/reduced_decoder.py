@@ -6,6 +6,7 @@ that depends on the slice alone is remembered, only the tokens that matter look 
 and only the chosen mask is made. Weights are the stock decoder's own, read at every call.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +15,9 @@ from jaxtyping import Bool, Float
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor
 
-from cobot.sam.folded_attention import ImageParts
+from cobot.sam.cpu_threads import side_by_side
 from cobot.sam.slice_memory import SliceMemory, places_in_rows
-from cobot.sam.two_way import two_way
+from cobot.sam.two_way import Part, two_way
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +80,7 @@ def decode_chosen(decoder: MaskDecoder, memory: SliceMemory, asked: Question) ->
 
 
 def _upscale(
-    decoder: MaskDecoder, image: ImageParts, weights: Float[Tensor, "b m"]
+    decoder: MaskDecoder, image: Sequence[Part], weights: Float[Tensor, "b m"]
 ) -> Float[Tensor, "b h w"]:
     """One mask for each prompt: the decoder's upscaling, then the product with the mask's weights.
 
@@ -92,27 +93,36 @@ def _upscale(
         image: places of a square grid.
         weights: what the hypernetwork makes of the chosen mask token.
     """
-    pixels = torch.cat([_upscale_part(decoder, part, weights) for part in image], dim=1)
+    first, norm, activate, second, activate_again = decoder.output_upscaling
+    once, twice = _Quadruple.of(first), _Quadruple.of(second)
+
+    def sixteen(part: Part) -> Float[Tensor, "b n 16"]:
+        """Sixteen pixels for each place: two halvings, each down before across."""
+        halved = once(part.image)
+        normed = F.layer_norm(halved, halved.shape[-1:], norm.weight, norm.bias, norm.eps)
+        pixels = activate_again(twice(activate(normed)))
+        return torch.bmm(pixels, weights[:, :, None]).unflatten(1, (-1, 16)).squeeze(3)
+
+    pixels = torch.cat(side_by_side(sixteen, image), dim=1)
     grid = round(pixels.shape[1] ** 0.5)
     blocks = pixels.reshape(-1, grid, grid, 2, 2, 2, 2)
     return blocks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * grid, 4 * grid)
 
 
-def _upscale_part(
-    decoder: MaskDecoder, image: Float[Tensor, "b n c"], weights: Float[Tensor, "b m"]
-) -> Float[Tensor, "b n 16"]:
-    """Sixteen pixels for each place: two halvings, each down before across."""
-    first, norm, activate, second, activate_again = decoder.output_upscaling
-    b, n, _ = image.shape
-    once = _quadruple(first, image).reshape(b, 4 * n, -1)
-    normed = F.layer_norm(once, once.shape[-1:], norm.weight, norm.bias, norm.eps)
-    twice = _quadruple(second, activate(normed)).reshape(b, 16 * n, -1)
-    return torch.bmm(activate_again(twice), weights[:, :, None]).reshape(b, n, 16)
-
-
-def _quadruple(
-    layer: torch.nn.ConvTranspose2d, pixels: Float[Tensor, "b n c"]
-) -> Float[Tensor, "b n four_out"]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Quadruple:
     """A transposed convolution of stride 2 and size 2 as a matrix: down, across, channel."""
-    matrix = layer.weight.permute(2, 3, 1, 0).reshape(-1, layer.in_channels)
-    return F.linear(pixels, matrix, None if layer.bias is None else layer.bias.repeat(4))
+
+    matrix: Float[Tensor, "four_out c"]
+    bias: Float[Tensor, " four_out"] | None
+
+    @classmethod
+    def of(cls, layer: torch.nn.ConvTranspose2d) -> "_Quadruple":
+        """From the layer's weights, for one call."""
+        matrix = layer.weight.permute(2, 3, 1, 0).reshape(-1, layer.in_channels)
+        return cls(matrix, None if layer.bias is None else layer.bias.repeat(4))
+
+    def __call__(self, pixels: Float[Tensor, "b n c"]) -> Float[Tensor, "b four_n out"]:
+        """Four pixels for each."""
+        b, n, _ = pixels.shape
+        return F.linear(pixels, self.matrix, self.bias).reshape(b, 4 * n, -1)
