@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cobot.cli import evaluate_masks
+
 if TYPE_CHECKING:
     from cobot.sam.segmenter import SliceSegmenter
     from cobot.training.evaluate_prompts import CaseOptions
 
 app = typer.Typer(help="Measure a model on labelled volumes.", no_args_is_help=True)
+app.command("masks")(evaluate_masks.masks)
 
 
 @app.callback()

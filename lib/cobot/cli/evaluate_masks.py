@@ -1,0 +1,101 @@
+"""`cobot evaluate masks`: segmentations against the truth, with units and intervals."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cobot.measures.mask_pairs import MaskPairs
+    from cobot.measures.shared_labels import LabelRule
+
+
+def masks(
+    prediction: Annotated[Path, typer.Argument(help="folder of masks, or one mask")],
+    truth: Annotated[Path, typer.Argument(help="folder of true masks, or one")],
+    out: Annotated[Path, typer.Option(help="CSV and JSON go here")] = Path("out/masks"),
+    labels: Annotated[str, typer.Option(help="measure these only: 1=liver,2=spleen")] = "",
+    tolerance_mm: Annotated[
+        float, typer.Option(min=0.0, help="surfaces this near count as one, for surface Dice")
+    ] = 2.0,
+    resamples: Annotated[int, typer.Option(min=100, help="draws of cases for the interval")] = 2000,
+    seed: Annotated[int, typer.Option(help="of those draws")] = 0,
+) -> None:
+    """Dice, surface Dice, HD95 and volume error per label and case, with 95 % intervals.
+
+    Files are matched by the name of their case; beginnings image_ and label_ and suffixes do not
+    count. Labels are matched by the names in the files; files without names by value, or as
+    --labels says. Where neither file holds a label the case does not count for it; where only one
+    does, Dice and surface Dice are 0 and HD95 is the grid's diagonal.
+    """
+    from datetime import date
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from cobot.measures.compare import compare_case
+    from cobot.measures.interval import Bootstrap
+    from cobot.measures.mask_pairs import pair_masks, require_one_grid
+    from cobot.measures.summary import summarise
+    from cobot.report.mask_scores import mask_table, write_mask_scores
+
+    console = Console()
+    found = pair_masks(prediction, truth)
+    rule = _label_rule(labels, truth, found)
+    for pair in found.pairs:
+        require_one_grid(pair.prediction, pair.truth)
+    cases = [
+        compare_case(pair, rule, tolerance_mm)
+        for pair in track(found.pairs, description="comparing", console=console)
+    ]
+    scores = [score for case in cases for score in case.scores]
+    left_out = sorted({name for case in cases for name in case.left_out})
+    bootstrap = Bootstrap(resamples, seed)
+    rows = summarise(scores, bootstrap)
+    setting = {
+        "prediction": prediction.name,
+        "truth": truth.name,
+        "cases": len(cases),
+        "truths_without_prediction": list(found.missing),
+        "predictions_without_truth": list(found.extra),
+        "labels_left_out": left_out,
+        "tolerance_mm": tolerance_mm,
+        "bootstrap_resamples": resamples,
+        "bootstrap_seed": seed,
+        "date": date.today().isoformat(),
+    }
+    write_mask_scores(scores, rows, setting, out)
+    console.print(mask_table(rows), soft_wrap=True, markup=False)
+    for what, names in (
+        ("truths without a prediction (not in the figures)", found.missing),
+        ("predictions without a truth", found.extra),
+        ("labels that only one of the two files names", left_out),
+    ):
+        if names:
+            console.print(f"{len(names)} {what}: {_some(names)}", soft_wrap=True, markup=False)
+    console.print(
+        f"Surface Dice at {tolerance_mm:g} mm; 95 % intervals over cases ({resamples} draws, seed "
+        f"{seed}). per_case.csv and summary.json are in {out}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _label_rule(text: str, truth: Path, found: "MaskPairs") -> "LabelRule":
+    """What --labels says; without it, what a file beside the truths says of their values."""
+    from cobot.measures.shared_labels import LabelRule
+    from cobot.training.corrections import Correction
+    from cobot.training.data_labels import stated_labels
+    from cobot.training.task import parse_labels
+
+    if text:
+        names = parse_labels(text)
+        return LabelRule(names, tuple(names.values()))
+    example = found.pairs[0].truth
+    stated = stated_labels(example.parent, Correction(example, example))
+    return LabelRule(stated.labels if stated and not stated.in_files else {})
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,1 @@
+"""How far a segmentation is from the truth, in numbers that have units."""

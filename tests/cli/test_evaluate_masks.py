@@ -1,0 +1,83 @@
+"""`cobot evaluate masks` as a user types it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from cobot.cli.evaluate import app
+from cobot.errors import ConfigError, GridMismatchError
+from cobot.io import write_label_map
+from cobot.volume import LabelMap
+from typer.testing import CliRunner
+
+
+def write(path, start, labels, value=1, spacing=(1.0, 1.0, 2.0), shape=(20, 18, 16)):
+    voxels = np.zeros(shape, np.uint8)
+    if start is not None:
+        voxels[start : start + 8, 4:12, 4:12] = value
+    path.parent.mkdir(exist_ok=True)
+    write_label_map(LabelMap(voxels, np.diag([*spacing, 1.0]), labels), path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two cases shifted by one and two voxels, and one without a prediction."""
+    names = {1: "liver", 2: "spleen"}
+    for case, shift in (("a", 1), ("b", 2)):
+        write(tmp_path / "pred" / f"{case}.nii.gz", 4 + shift, {7: "Liver", 8: "spleen"}, 7)
+        write(tmp_path / "true" / f"label_{case}.nii.gz", 4, names)
+    write(tmp_path / "true" / "label_c.nii.gz", 4, names)
+    return tmp_path
+
+
+def run(folder, *options):
+    return CliRunner().invoke(
+        app,
+        ["masks", str(folder / "pred"), str(folder / "true"), "--out", str(folder / "out")]
+        + list(options),
+        catch_exceptions=False,
+    )
+
+
+def test_figures_files_and_what_is_missing(folders):
+    result = run(folders, "--tolerance-mm", "1")
+    assert result.exit_code == 0
+    # Seven and six of eight layers are common: Dice 0.875 and 0.75; HD95 1 and 2 mm.
+    assert "| liver | 2 | 0.812 (0.750 to 0.875) |" in result.output
+    assert "1 truths without a prediction (not in the figures): c" in result.output
+    with (folders / "out" / "per_case.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["label"] == "liver"]
+    assert [float(row["dice"]) for row in rows] == pytest.approx([0.875, 0.75])
+    assert [float(row["hd95_mm"]) for row in rows] == pytest.approx([1.0, 2.0])
+    assert [float(row["surface_dice"]) for row in rows][0] == 1.0
+    assert [float(row["truth_ml"]) for row in rows] == pytest.approx([1.024, 1.024])
+    summary = json.loads((folders / "out" / "summary.json").read_text())
+    assert summary["setting"]["truths_without_prediction"] == ["c"]
+    assert summary["labels"]["spleen"]["presence"]["neither"] == 2
+    assert summary["labels"]["spleen"]["dice"] is None
+    assert summary["labels"]["liver"]["dice"]["cases"] == 2
+
+
+def test_a_second_run_with_the_same_seed_is_equal(folders):
+    run(folders)
+    first = (folders / "out" / "summary.json").read_bytes()
+    run(folders)
+    assert (folders / "out" / "summary.json").read_bytes() == first
+
+
+def test_a_file_beside_the_truth_names_its_values(tmp_path):
+    write(tmp_path / "pred" / "a.nii.gz", 5, {3: "liver"}, 3)
+    write(tmp_path / "true" / "a.nii.gz", 4, {1: "label_1"})
+    with pytest.raises(ConfigError, match="does not name its labels"):
+        run(tmp_path)
+    (tmp_path / "true" / "dataset.json").write_text('{"labels": {"1": "liver"}}')
+    assert "| liver | 1 | 0.875 |" in run(tmp_path).output
+    assert "| liver | 1 | 0.875 |" in run(tmp_path, "--labels", "1=liver").output
+
+
+def test_another_grid_is_refused_before_anything_is_written(folders):
+    write(folders / "pred" / "b.nii.gz", 4, {1: "liver"}, shape=(20, 18, 17))
+    with pytest.raises(GridMismatchError, match="b.nii.gz and .*label_b.nii.gz"):
+        run(folders)
+    assert not (folders / "out").exists()
