@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cobot.batch.prompt_file import ANY_CASE, PromptFile
 from cobot.errors import PromptError
 from cobot.prompts import ObjectPrompts
 from cobot.volume import Volume
@@ -23,6 +24,21 @@ def parse_boxes(texts: Sequence[str], volume: Volume) -> tuple[ObjectPrompts, ..
     for target in objects:
         target.require_inside(volume)
     return objects
+
+
+def box_prompts(texts: Sequence[str]) -> PromptFile:
+    """The same as prompts of every image; several boxes of one label belong together.
+
+    Raises:
+        PromptError: not LABEL=six whole numbers.
+    """
+    boxes: dict[str, list[object]] = {}
+    for text in texts:
+        target = _parse_box(text)
+        if target.box_ijk is not None:
+            boxes.setdefault(target.label, []).append(target.box_ijk.tolist())
+    objects = [{"label": label, "boxes": some} for label, some in boxes.items()]
+    return PromptFile.model_validate({"cases": {ANY_CASE: {"objects": objects}}})
 
 
 def _parse_box(text: str) -> ObjectPrompts:

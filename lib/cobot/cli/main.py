@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cobot.cli import adapters, demo, evaluate, fetch, params, prepare, serve, train
+from cobot.cli import adapters, demo, evaluate, fetch, params, prepare, segment, serve, train
 from cobot.errors import CobotError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("params")(params.params)
+app.command("segment")(segment.segment)
 app.command("serve")(serve.serve)
 app.command("train")(train.train)
 app.command("fetch")(fetch.fetch)
