@@ -28,7 +28,9 @@ from cobot.sam.encoder_plan import Precision, choose_dtype
 from cobot.sam.encoder_runner import EncoderRunner
 from cobot.sam.frame import SamFrame
 from cobot.sam.grey_patches import GreyPictures
+from cobot.sam.learned_prompts import LearnedQuestion, answer_learned
 from cobot.sam.prepared import prepare_encoder
+from cobot.sam.reduced_decoder import ChosenMasks
 from cobot.sam.slice_memory import SliceMemories
 from cobot.sam.weights import LoadedSam
 
@@ -183,6 +185,11 @@ class SliceSegmenter:
         """
         with self._decoding:
             return decode_masks(self._asked, embedding, prompts)
+
+    def decode_learned(self, embedding: SliceEmbedding, asked: LearnedQuestion) -> ChosenMasks:
+        """Answer learnt prompts on one embedded slice, in SAM's square; see `answer_learned`."""
+        with self._decoding:
+            return answer_learned(self._asked, embedding, asked)
 
     def segment(
         self, slice_: Slice, window: IntensityWindow, prompts: Sequence[Prompts]
