@@ -41,6 +41,20 @@ def test_the_last_answer_on_a_slice_counts(store):
     assert found["spleen", 1].adapter is None
 
 
+def test_an_answer_about_a_whole_structure_replaces_all_of_its_slices_and_no_others(store):
+    store.keep("a", given(k=1))
+    store.keep("a", given(k=3))
+    store.keep("a", given(label="liver", k=3))
+    store.keep_structure("a", "spleen", [given(k=1, fill=(3, 5)), given(k=2)])
+    found = {(one.label, one.slice_k): one for one in store.of("a")}
+    assert set(found) == {("spleen", 1), ("spleen", 2), ("liver", 3)}
+    assert found["spleen", 1].mask[3:].all()
+    store.keep_structure("a", "spleen", [])
+    assert [(one.label, one.slice_k) for one in store.of("a")] == [("liver", 3)]
+    store.keep_structure("nobody", "spleen", [])
+    assert store.of("nobody") == ()
+
+
 def test_names_of_patients_are_in_no_file_name(store, tmp_path):
     store.keep("Doe^Jane", given(label="tumour of Jane"))
     names = [name for _, folders, files in os.walk(tmp_path) for name in (*folders, *files)]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -70,6 +70,21 @@ class PredictionStore:
         _touch(image)
         with atomic_path(label / f"{given.slice_k}.npz") as partial:
             _write(partial, given)
+
+    def keep_structure(self, image_id: str, label: str, given: Sequence[GivenMask]) -> None:
+        """Remember an answer about a whole structure in place of all before; what it leaves goes.
+
+        Args:
+            image_id: the image.
+            label: the structure's name.
+            given: its slices, all of that label.
+        """
+        for one in given:
+            self.keep(image_id, one)
+        answered = {f"{one.slice_k}.npz" for one in given}
+        for path in (self._folder / _name(image_id) / _name(label)).glob("*.npz"):
+            if path.name not in answered:
+                path.unlink(missing_ok=True)
 
     def of(self, image_id: str) -> tuple[GivenMask, ...]:
         """Every answer that is remembered for an image; what cannot be read is left out."""

@@ -1,29 +1,23 @@
 """SmartEdit in Slicer: clicks and a ROI on one slice, a mask on that slice."""
 
 import logging
-import secrets
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cobot.errors import AdapterError, CobotError, ConfigError, WeightsError
-from cobot.intensity import PRESETS
-from cobot.io.images import write_label_map
+from cobot.errors import CobotError
 from cobot.server.engine import SliceAnswer, SliceEngine
 from cobot.server.following import NO_ADAPTER
 from cobot.server.predictions import GivenMask, PredictionStore
-from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.requests import ClickRequest, SliceQuestion, choose_slice, read_request
+from lib.infers.answering import DISCLAIMER, AnswerFolder, offered_windows, refusals
+from lib.requests import SliceQuestion, choose_slice, read_request
 
 logger = logging.getLogger(__name__)
 
-DISCLAIMER = "Not for clinical use; check every slice."
 EMPTY = (
     "The model found nothing here; Slicer then leaves the slice as it was. Click again, or undo."
 )
@@ -36,21 +30,18 @@ class Sam2D(InferTask):
         self, engine: SliceEngine, predictions: PredictionStore, model: str, window: str
     ) -> None:
         """Offer the task; nothing is loaded before the first click."""
-        offered = [window, *(name for name in ("auto", *PRESETS) if name != window)]
         super().__init__(
             type=InferType.DEEPGROW,
             labels=[],
             dimension=2,
             description=f"Clicks and a ROI on one slice, answered by SAM ({model})",
-            config={"window": offered},
+            config={"window": offered_windows(window)},
         )
         self._engine = engine
         self._predictions = predictions
         self._model = model
         self._window = window
-        # A folder of its own: a client on this machine may save answers under the same name in
-        # the shared temporary folder, where MONAI Label's clean-up would take them away.
-        self._answers = tempfile.TemporaryDirectory(prefix="cobot-sam-")
+        self._answers = AnswerFolder()
 
     def is_valid(self) -> bool:
         """Always: weights that are missing are said at the first click, with the cure."""
@@ -69,13 +60,13 @@ class Sam2D(InferTask):
                 study, question.slice_k, question.prompts, clicks.window or self._window
             )
             written = time.perf_counter()
-            file = _write(answer, clicks, image, Path(self._answers.name))
+            file = self._answers.write(answer.label_map, clicks.result_extension, image)
             self._keep(str(request.get("image_id", "")), question, answer)
             viewer = str(request.get("client_id", ""))
             self._engine.embed_ahead(study, question.slice_k, answer.window, viewer)
         end = time.perf_counter()
         seconds = {"read": read_s, **answer.seconds, "write": end - written, "total": end - start}
-        return str(file), self._report(question, answer, seconds)
+        return file, self._report(question, answer, seconds)
 
     def _keep(self, image_id: str, question: SliceQuestion, answer: SliceAnswer) -> None:
         """Remember what was answered about a study: a submitted label will correct it."""
@@ -112,22 +103,3 @@ class Sam2D(InferTask):
             "precision": answer.precision,
             "disclaimer": DISCLAIMER,
         }
-
-
-def _write(answer: SliceAnswer, clicks: ClickRequest, image: Path, folder: Path) -> Path:
-    """Write the label map; MONAI Label deletes it once it is sent."""
-    file = folder / f"cobot-{secrets.token_hex(8)}{clicks.result_extension}"
-    write_label_map(answer.label_map, file, like=image)
-    return file
-
-
-@contextmanager
-def refusals(image: Path) -> Iterator[None]:
-    """Turn the library's refusals into answers Slicer shows; never a folder of this machine."""
-    try:
-        yield
-    except CobotError as error:
-        message = str(error).replace(f"{image.parent}/", "")
-        status = 503 if isinstance(error, WeightsError | ConfigError | AdapterError) else 422
-        logger.info("Refused with %s: %s", status, type(error).__name__)
-        raise HTTPException(status, message) from None
