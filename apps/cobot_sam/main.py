@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cobot.sam.embeddings import EmbeddingService
+from cobot.server.auto_engine import AutoEngine
+from cobot.server.batch import BatchAnswers
 from cobot.server.datastore import KeepingDatastore
 from cobot.server.engine import SliceEngine, sam_loader
 from cobot.server.following import DATA_FOLDER, FollowedStore
@@ -14,12 +16,14 @@ from cobot.server.training_report import newest_first
 from cobot.server.worker import is_worker
 from cobot.training.task import TrainingTask
 from fastapi import HTTPException
-from lib.configs.choices import read_choices
+from lib.configs.choices import AUTOMATIC, read_choices
 from lib.infers.sam_2d import Sam2D
+from lib.infers.segment import SegmentAll
 from lib.trainers.adapter_trainer import AdapterTrainer, TrainingPlace
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
@@ -68,8 +72,18 @@ class CobotSamApp(MONAILabelApp):
     def init_infers(self) -> dict[str, InferTask]:
         """The tasks named by `--conf models`."""
         sam_2d = Sam2D(self.engine, self.predictions, self.choices.model, self.choices.window)
-        offered = {"sam_2d": sam_2d}
+        followed = FollowedStore(self.store, self.choices.adapter)
+        automatic = AutoEngine(self.engine, followed, self.store)
+        offered: dict[str, InferTask] = {
+            name: SegmentAll(automatic, self.predictions, dataset, self.choices.model)
+            for name, dataset in AUTOMATIC.items()
+        }
+        offered["sam_2d"] = sam_2d
         return {name: offered[name] for name in self.choices.models}
+
+    def init_batch_infer(self) -> BatchInferTask:
+        """One model over many studies."""
+        return BatchAnswers()
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """One for each data set, if the labels are files of this machine."""

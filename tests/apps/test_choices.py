@@ -18,7 +18,7 @@ def test_nothing_said_is_the_offline_default():
     read = choices.read_choices({})
     assert (read.model, read.weights, read.device, read.window) == ("tiny", None, "auto", "auto")
     assert read.labels[:2] == ("spleen", "liver")
-    assert read.models == ("sam_2d",)
+    assert read.models == choices.MODELS
     assert read.embeddings_gb == 8
     assert (read.adapter, read.store) == ("active", None)
     assert [one.name for one in read.trainers] == ["abdomen", "spleen", "head_neck"]
@@ -33,7 +33,7 @@ def test_strings_become_values_and_other_keys_are_monai_labels():
     assert read.embeddings_gb == 0.5
     assert read.labels == ("spleen", "left kidney")
     assert read.weights == Path("w.pth")
-    assert read.models == ("sam_2d",)
+    assert read.models == choices.MODELS
 
 
 def test_data_sets_of_ones_own_are_trained_beside_public_ones(tmp_path):

@@ -12,7 +12,14 @@ from cobot.sam.segmenter import SegmenterOptions
 from cobot.server.following import NO_ADAPTER, default_store
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-MODELS = ("sam_2d",)
+AUTOMATIC = {
+    "segment_spleen": "spleen",
+    "segment_abdomen": "abdomen",
+    "segment_head_neck": "head_neck",
+}
+"""Tasks that need no click, and the data set whose labels the adapter in use must have learnt."""
+
+MODELS = (*AUTOMATIC, "sam_2d")
 """Every task this app can offer, by the name Slicer shows."""
 
 LABELS = (
