@@ -87,7 +87,7 @@ def adapter(base) -> AdapterFile:
         for value in handle.parameters().values():
             value.add_(0.02 * torch.randn_like(value))
     card = AdapterCard(encoder="tiny", base_sha256=base.sha256, image_size_px=64)
-    return collect_adapter(handle, card)
+    return collect_adapter(handle, card, twin.sam.mask_decoder)
 
 
 @pytest.fixture(scope="session")

@@ -146,3 +146,24 @@ def test_a_task_is_settled_by_what_a_folder_says(folder, tmp_path):
     assert "shown by percentiles" in renamed.sentences[1]
     wished = settle_task(folder, find_task("abdomen"), "abdomen", "1=box", window="lung")
     assert wished.task.windows == {"box": PRESETS["lung"]}
+
+
+def test_auto_adds_label_prompts_once(folder, tmp_path):
+    store = tmp_path / "store"
+    auto = [
+        "--method", "lightweight", "--auto", "--auto-set", "guess_steps=2",
+        "--auto-set", "decoder_steps=1", "--auto-set", "variants=1", "--auto-set", "hidden=4",
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, command(folder, store, *auto))
+    assert result.exit_code == 0, result.output
+    assert "without any prompt" in result.output
+    assert "v0001 now segments without a prompt" in result.output
+    written = AdapterStore(store).show("v0001").folder / "label_prompts.safetensors"
+    content = written.read_bytes()
+    again = CliRunner().invoke(app, command(folder, store, *auto))
+    assert again.exit_code == 0, again.output
+    assert "v0001 segments without a prompt already" in again.output
+    assert written.read_bytes() == content
+    refused = CliRunner().invoke(app, command(folder, store, "--auto", "--auto-set", "speed=3"))
+    assert isinstance(refused.exception, ConfigError)
+    assert "unknown settings ['speed']" in str(refused.exception)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cobot.adapters.config import AdapterConfig
+    from cobot.auto.recipe import AutoRecipe
     from cobot.training.recipe import Recipe
     from cobot.training.request import TrainingRequest
     from cobot.training.task import TrainingTask
@@ -78,12 +79,20 @@ def train(
     prefix_gib: Annotated[
         float, typer.Option(help="memory for what frozen blocks before adapted ones make of slices")
     ] = 4.0,
+    auto: Annotated[
+        bool, typer.Option(help="then learn label prompts: segmentation without a click or box")
+    ] = False,
+    auto_change: Annotated[
+        list[str] | None,
+        typer.Option("--auto-set", help="a setting of that: slices=600, decoder_steps=500"),
+    ] = None,
 ) -> None:
     """Train an adapter; publish it if it is not worse than the active one on held-back cases.
 
     The same command goes on where it was interrupted.
     """
     from cobot.adapters.blocks import in_blocks
+    from cobot.auto.recipe import AutoRecipe
     from cobot.sam.build import encoder_shape
     from cobot.training.data_labels import write_split
     from cobot.training.hardware import Hardware
@@ -95,6 +104,7 @@ def train(
     store = store or Path("out/adapters") / f"{settled.task.name}-{base}"
     if split is None and settled.split and not (store / "split.json").exists():
         split = write_split(settled.split, store / "stated_split.json")
+    auto_recipe = AutoRecipe.changed(read_changes(auto_change or [])) if auto else None
     _run(
         TrainingRequest(
             data=data,
@@ -116,6 +126,7 @@ def train(
             cache_bytes=int(cache_gib * 2**30),
         ),
         settled.sentences,
+        auto_recipe,
     )
 
 
@@ -240,8 +251,10 @@ def configurations(
     return AdapterConfig.named(method, **adapter), Recipe.named(recipe, rest)
 
 
-def _run(request: "TrainingRequest", sentences: Sequence[str]) -> None:
-    """Say what is understood, train with a bar, and print the figures."""
+def _run(
+    request: "TrainingRequest", sentences: Sequence[str], auto: "AutoRecipe | None" = None
+) -> None:
+    """Say what is understood, train with a bar, and print the figures; then label prompts."""
     from lightning_fabric.utilities.rank_zero import rank_zero_only
     from rich.console import Console
     from rich.progress import (
@@ -253,6 +266,7 @@ def _run(request: "TrainingRequest", sentences: Sequence[str]) -> None:
         TimeRemainingColumn,
     )
 
+    from cobot.cli.train_auto import learn_auto
     from cobot.training.loop import TrainingProgress
     from cobot.training.train import train_adapter
 
@@ -285,7 +299,11 @@ def _run(request: "TrainingRequest", sentences: Sequence[str]) -> None:
     ):
         console.print(_table(title, names, before, after))
     console.print(outcome.verdict.reason, soft_wrap=True)
-    console.print(f"Versions: {request.store}; curves and figures: {outcome.folder}", soft_wrap=True)
+    console.print(
+        f"Versions: {request.store}; curves and figures: {outcome.folder}", soft_wrap=True
+    )
+    if auto is not None:
+        learn_auto(request, outcome.verdict.version, auto, console)
 
 
 def _table(

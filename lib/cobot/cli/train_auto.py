@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cobot.auto.recipe import AutoRecipe
     from cobot.auto.train import AutoProgress
     from cobot.training.request import TrainingRequest
 
@@ -15,7 +16,7 @@ STAGES = {"embed": "cases embedded", "learn": "steps learnt", "measure": "cases 
 def learn_auto(
     request: "TrainingRequest",
     version: str | None,
-    changes: Mapping[str, object],
+    recipe: "AutoRecipe",
     console: "Console",
 ) -> None:
     """Learn label prompts for a version, with a bar, and print what they find without a prompt.
@@ -23,22 +24,19 @@ def learn_auto(
     Args:
         request: of the adapter's training.
         version: the one that was published; None takes the active one.
-        changes: of the recipe, as the user gave them.
+        recipe: how.
         console: where to speak.
 
     Raises:
         AdapterError: there is no version to learn them for.
-        ConfigError: a change is unknown or does not fit.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from cobot.adapters.store import AdapterStore
     from cobot.auto.files import FILE_NAME
-    from cobot.auto.recipe import AutoRecipe
     from cobot.auto.train import train_auto
     from cobot.errors import AdapterError
 
-    recipe = AutoRecipe.changed(changes)
     store = AdapterStore(request.store)
     name = version or store.active()
     if name is None:

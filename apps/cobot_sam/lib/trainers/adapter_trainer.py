@@ -114,12 +114,19 @@ class AdapterTrainer(TrainTask):
         self, options: TrainingOptions, cases: TrainingCases, reporter: "_Reporter"
     ) -> "TrainingOutcome":
         # Here, because it takes seconds and the server itself never needs it.
+        from cobot.auto.files import FILE_NAME
+        from cobot.auto.train import train_auto
         from cobot.training.train import train_adapter
 
         for note in cases.notes:
             logger.info(note)
         request = _training_request(options, cases, self._task, self._place)
-        return train_adapter(request, reporter.progress, logger.info)
+        outcome = train_adapter(request, reporter.progress, logger.info)
+        version = outcome.verdict.version
+        if options.auto and version and not (self._place.store / version / FILE_NAME).exists():
+            logger.info("Learning to segment without a click, on %s.", version)
+            train_auto(request, version)
+        return outcome
 
     def _require_active(self) -> None:
         if AdapterStore(self._place.store).active() is None:

@@ -34,6 +34,7 @@ class TrainingOptions(BaseModel):
         seed: of everything random.
         cache_gib: of decoded slices on disk.
         side_px: of the encoder's input; None is the base's own.
+        auto: then learn label prompts, with which the version segments without a click.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -48,6 +49,7 @@ class TrainingOptions(BaseModel):
     seed: int = Field(default=0, ge=0)
     cache_gib: float = Field(default=20, gt=0, allow_inf_nan=False)
     side_px: int | None = None
+    auto: bool = False
 
     @field_validator("*", mode="before")
     @classmethod
@@ -100,6 +102,7 @@ def offered(device: str) -> dict[str, object]:
         "max_epochs": RECIPES["default"].epochs,
         "width": plain.width,
         "continue_active": plain.continue_active,
+        "auto": plain.auto,
         "val_split": plain.val_split,
         "device": [place, *(name for name in ("auto", "cpu", "cuda") if name != place)],
         "seed": plain.seed,
