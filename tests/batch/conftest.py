@@ -115,7 +115,7 @@ def segment(model):
         job = Job(find_inputs([str(one) for one in inputs]), out, source, settings, retry_failed)
 
         def engine(writer):
-            return Stages(used.segmenter, source, writer, limits)
+            return Stages(used.stream(settings), source, settings, writer, limits)
 
         return run_job(job, used, engine, Heard())
 

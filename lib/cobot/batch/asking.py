@@ -13,13 +13,15 @@ from cobot.batch.inputs import InputCase
 from cobot.batch.label_choice import LabelChoice
 from cobot.batch.partners import PartnerFiles
 from cobot.batch.prompt_file import ANY_CASE, CasePrompts, ObjectPrompt, PromptFile, Space
+from cobot.batch.settings import Axis
 from cobot.checksum import file_sha256
 from cobot.errors import GridMismatchError, PromptError
 from cobot.geometry import ijk_from_ras
 from cobot.io import read_label_map
-from cobot.planes import Plane
+from cobot.io.label_names import check_names
+from cobot.planes import Plane, acquired_plane, plane_across
 from cobot.prompts import ObjectPrompts, Prompts, tight_box
-from cobot.shapes import BoxIjk
+from cobot.shapes import Affine, BoxIjk
 from cobot.slicing import cut_slice, slice_volume
 from cobot.volume import Volume
 
@@ -52,6 +54,10 @@ class PromptSource(Protocol):
         Raises:
             PromptError: nothing is asked of it, with the cure.
         """
+        ...
+
+    def plane(self, affine: Affine, axis: Axis) -> Plane:
+        """How volumes are cut for these prompts; `axis` is as the user names it."""
         ...
 
     def ask(self, case: InputCase, volume: Volume, plane: Plane) -> AskedSlices:
@@ -90,6 +96,10 @@ class FilePrompts:
         text = f"{space}|{wanted.model_dump_json()}|{sorted(self._labels().items())}"
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def plane(self, affine: Affine, axis: Axis) -> Plane:
+        """Across the axis that the user names."""
+        return cut_across(affine, axis)
+
     def ask(self, case: InputCase, volume: Volume, plane: Plane) -> AskedSlices:
         """Boxes and points on the slices they lie on."""
         labels = self._labels()
@@ -116,7 +126,9 @@ class FilePrompts:
         )
 
     def _labels(self) -> dict[int, str]:
-        return self.choice.among(self.file.values())
+        known = self.file.values()
+        self.choice.require_known(known)
+        return self.choice.among(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +152,10 @@ class MaskPrompts:
         path = self._mask(case)
         return hashlib.sha256(f"{file_sha256(path)}|{self.choice}".encode()).hexdigest()
 
+    def plane(self, affine: Affine, axis: Axis) -> Plane:
+        """Across the axis that the user names."""
+        return cut_across(affine, axis)
+
     def ask(self, case: InputCase, volume: Volume, plane: Plane) -> AskedSlices:
         """A tight box for each structure on each slice that holds it."""
         path = self._mask(case)
@@ -149,6 +165,7 @@ class MaskPrompts:
         except GridMismatchError as error:
             raise GridMismatchError(f"--prompts-from {path}: {error}") from None
         labels = self.choice.among(coarse.labels)
+        check_names(labels, path)
         return AskedSlices(
             {
                 slice_.index: found
@@ -172,6 +189,11 @@ class MaskPrompts:
                 f"file such as {self.masks.expected(case.relative)}."
             )
         return path
+
+
+def cut_across(affine: Affine, axis: Axis) -> Plane:
+    """The plane for an axis as a user names it."""
+    return acquired_plane(affine) if axis == "auto" else plane_across(affine, "ijk".index(axis))
 
 
 def coarse_volume(voxels: np.ndarray, like: Volume) -> Volume:

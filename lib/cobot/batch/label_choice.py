@@ -31,15 +31,25 @@ class LabelChoice:
         Raises:
             ConfigError: a chosen label is not among them.
         """
-        wanted = [name for _, name in self.values] or list(self.names)
-        if not wanted:
-            return dict(known)
-        if not self.values:
-            missing = sorted(set(wanted) - set(known.values()))
-            if missing:
-                raise _unknown(missing, known)
-            return {value: name for value, name in known.items() if name in wanted}
-        return dict(self.values)
+        if self.values:
+            return dict(self.values)
+        self.require_known(known)
+        wanted = self.names or tuple(known.values())
+        return {value: name for value, name in known.items() if name in wanted}
+
+    def require_known(self, known: Mapping[int, str]) -> None:
+        """Refuse a name that is not among known labels.
+
+        Raises:
+            ConfigError: names it, and the known ones.
+        """
+        wanted = {name for _, name in self.values} | set(self.names)
+        missing = sorted(wanted - set(known.values()))
+        if missing:
+            raise ConfigError(
+                f"--labels names {', '.join(missing)}; known are "
+                f"{', '.join(known.values()) or 'none'}. Correct the name."
+            )
 
 
 def read_label_choice(text: str) -> LabelChoice:
@@ -66,10 +76,3 @@ def read_label_choice(text: str) -> LabelChoice:
             f"from 1 to {LARGEST_LABEL} with names, each once, such as 1=liver,4=spleen."
         )
     return LabelChoice(values=pairs)
-
-
-def _unknown(missing: list[str], known: Mapping[int, str]) -> ConfigError:
-    return ConfigError(
-        f"--labels names {', '.join(missing)}; known are {', '.join(known.values()) or 'none'}. "
-        "Correct the name, or write VALUE=NAME."
-    )

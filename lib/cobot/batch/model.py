@@ -3,10 +3,18 @@
 from dataclasses import dataclass
 
 import cobot
-from cobot.adapters.checkpoint import AdapterFile
+from cobot.adapters.checkpoint import TENSORS_NAME, AdapterFile
 from cobot.adapters.choice import open_adapter
+from cobot.adapters.store import AdapterStore
+from cobot.auto.files import FILE_NAME as LABEL_PROMPTS_NAME
+from cobot.auto.files import LabelPrompts, read_auto_settings, read_label_prompts
+from cobot.auto.settings import AutoSettings
+from cobot.batch.automatic import AutoStream
 from cobot.batch.record import Provenance
+from cobot.batch.segmenting import CaseSegmenter, CaseStream
 from cobot.batch.settings import CaseSettings, ModelChoice
+from cobot.checksum import file_sha256
+from cobot.errors import ConfigError
 from cobot.intensity import IntensityWindow
 from cobot.sam.adapted import swap_adapter
 from cobot.sam.device import choose_device
@@ -22,11 +30,21 @@ class RunModel:
         choice: what was asked for.
         segmenter: base and adapter.
         adapter: the adapter's file; None for the base alone.
+        prompts: the adapter's label prompts, where they are used.
     """
 
     choice: ModelChoice
     segmenter: SliceSegmenter
     adapter: AdapterFile | None
+    prompts: LabelPrompts | None = None
+
+    def stream(self, settings: CaseSettings) -> CaseSegmenter:
+        """What segments the cases of a run."""
+        if self.prompts is not None:
+            return AutoStream(
+                self.segmenter, self.prompts, settings.slices_at_once, settings.window
+            )
+        return CaseStream(self.segmenter, settings.slices_at_once)
 
     def settings_sha256(self, settings: CaseSettings) -> str:
         """The checksum of model and settings together."""
@@ -62,7 +80,51 @@ def load_model(choice: ModelChoice) -> RunModel:
         AdapterError: there is no such adapter, or it is of another base.
     """
     device = choose_device(choice.device)
-    file = None if choice.adapter is None else open_adapter(choice.adapter)
     options = SegmenterOptions(precision=choice.precision)
     base = SliceSegmenter(load_sam(choice.model, choice.weights), device, options)
-    return RunModel(choice, base if file is None else swap_adapter(base, file), file)
+    if choice.auto:
+        require_label_prompts(choice)
+    if choice.adapter is None:
+        return RunModel(choice, base, None)
+    file = open_adapter(choice.adapter)
+    prompts = read_label_prompts(choice.adapter) if choice.auto else None
+    return RunModel(choice, swap_adapter(base, file), file, prompts)
+
+
+def settled_choice(choice: ModelChoice) -> ModelChoice:
+    """The same with the version that is active in a store now, for all workers and to the end.
+
+    Raises:
+        AdapterError: the store is empty or has no active version.
+    """
+    place = choice.adapter
+    if place is None or not place.is_dir() or (place / TENSORS_NAME).is_file():
+        return choice
+    store = AdapterStore(place)
+    active = store.active()
+    if active is None:
+        open_adapter(place)  # Refuses, and says what to do.
+        return choice
+    return choice.model_copy(update={"adapter": store.show(active).folder})
+
+
+def label_prompts_sha256(choice: ModelChoice) -> str:
+    """Of the file of label prompts beside an adapter."""
+    return "" if choice.adapter is None else file_sha256(choice.adapter / LABEL_PROMPTS_NAME)
+
+
+def require_label_prompts(choice: ModelChoice) -> AutoSettings:
+    """The settings of an adapter's label prompts.
+
+    Raises:
+        ConfigError: there are none.
+        AdapterError: they are damaged.
+    """
+    found = None if choice.adapter is None else read_auto_settings(choice.adapter)
+    if found is None:
+        held = "none was named" if choice.adapter is None else f"nothing in {choice.adapter}"
+        raise ConfigError(
+            f"--auto: this adapter carries no label prompts ({held}). Train one with `cobot train "
+            "--auto`, or give --prompts FILE, --prompts-from MASKS or --box."
+        )
+    return found

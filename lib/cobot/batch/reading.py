@@ -7,12 +7,11 @@ from cobot.batch.asking import AskedSlices, PromptSource
 from cobot.batch.fingerprint import looks_unchanged, take_fingerprint
 from cobot.batch.inputs import InputCase
 from cobot.batch.record import Fingerprint
-from cobot.batch.settings import Axis, CaseSettings
+from cobot.batch.settings import CaseSettings
 from cobot.errors import CobotError, ImageReadError
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io import read_dicom_files, read_grid, read_volume
-from cobot.planes import Plane, acquired_plane, plane_across
-from cobot.shapes import Affine
+from cobot.planes import Plane
 from cobot.volume import Volume
 
 BYTES_A_VOXEL = 6
@@ -88,17 +87,12 @@ def prepare(
             raise ImageReadError(
                 f"{case.path} changed while it was read; start again once it is complete."
             )
-        plane = cut_across(volume.affine, settings.axis)
+        plane = source.plane(volume.affine, settings.axis)
         window = window_rule(settings.window, volume).resolve(volume)
         asked = source.ask(case, volume, plane)
     except UNREADABLE as error:
         return FailedCase(case, describe_error(error, case), found)
     return PreparedCase(case, volume, plane, window, asked, found, time.perf_counter() - started)
-
-
-def cut_across(affine: Affine, axis: Axis) -> Plane:
-    """The plane for an axis as a user names it."""
-    return acquired_plane(affine) if axis == "auto" else plane_across(affine, "ijk".index(axis))
 
 
 def describe_error(error: BaseException, case: InputCase) -> str:

@@ -12,12 +12,14 @@ from cobot.batch.case_folder import sweep
 from cobot.batch.inputs import Inputs
 from cobot.batch.manifest import Manifest, alone_in, read_manifest
 from cobot.batch.model import RunModel
+from cobot.batch.outputs import WantedFiles
 from cobot.batch.plan import PlannedCase, Planner
 from cobot.batch.reading import FailedCase
 from cobot.batch.record import CaseRecord
 from cobot.batch.settings import CaseSettings
 from cobot.batch.stages import Report
 from cobot.batch.writing import CaseWriter
+from cobot.io.dicom_algorithm import Algorithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,18 @@ def plan_run(job: Job, model: RunModel, progress: Callable[[int], None] | None =
 
 def case_writer(job: Job, model: RunModel) -> CaseWriter:
     """What writes the cases of a run."""
+    settings, source = job.settings, job.source
+    adapter = "" if model.adapter is None else model.adapter.config.name
     return CaseWriter(
         job.out,
-        job.settings,
-        model.settings_sha256(job.settings),
-        lambda window: model.provenance(job.settings, job.source.describe(), window),
+        WantedFiles(
+            settings.separate,
+            settings.dicom_seg,
+            settings.rtstruct,
+            Algorithm(adapter, automatic=model.prompts is not None),
+        ),
+        model.settings_sha256(settings),
+        lambda window: model.provenance(settings, source.describe(), window),
     )
 
 

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 
@@ -26,15 +26,26 @@ class SegmentedCase:
         label_map: on the image's grid.
         confidence: label to slice index to the decoder's own guess of the mask's quality.
         seconds: that it took; of a batch shared with another case, its slices' part.
+        warnings: what a reader should look at, a sentence each.
     """
 
     prepared: PreparedCase
     label_map: LabelMap
     confidence: dict[str, dict[int, float]]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 CaseOutcome = SegmentedCase | FailedCase
+
+
+@runtime_checkable
+class CaseSegmenter(Protocol):
+    """Something that segments prepared cases."""
+
+    def segment(self, cases: Iterable[PreparedCase | FailedCase]) -> Iterator[CaseOutcome]:
+        """Each case's outcome, in any order, as soon as it is complete."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +66,20 @@ class _Open:
         started = time.perf_counter()
         label_map = stack_masks(self.pictures, case.plane, case.volume, case.asked.labels)
         seconds = self.seconds + time.perf_counter() - started
-        return SegmentedCase(case, label_map, self.confidence, seconds)
+        return SegmentedCase(case, label_map, self.confidence, seconds, _not_found(case, label_map))
+
+
+def _not_found(case: PreparedCase, label_map: LabelMap) -> tuple[str, ...]:
+    """What was asked for and is not in the answer."""
+    asked = {label for given in case.asked.slices.values() for label, _ in given}
+    if not asked:
+        return ("nothing was asked of this image: its coarse mask or its prompts are empty",)
+    present = set(np.unique(label_map.voxels).tolist())
+    return tuple(
+        f"{label!r} was asked for and nothing was found"
+        for value, label in label_map.labels.items()
+        if label in asked and value not in present
+    )
 
 
 @final

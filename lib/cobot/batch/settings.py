@@ -19,6 +19,7 @@ class ModelChoice(Value):
         adapter: an adapter's folder, or a store with an active one; None is the base alone.
         device: auto, cpu, cuda or cuda:N.
         precision: of the encoder.
+        auto: the adapter's label prompts are used.
     """
 
     model: str = "tiny"
@@ -26,6 +27,7 @@ class ModelChoice(Value):
     adapter: Path | None = None
     device: str = "auto"
     precision: Precision = "auto"
+    auto: bool = False
 
 
 class CaseSettings(Value):

@@ -14,9 +14,10 @@ from cobot.batch.budget import MemoryBudget
 from cobot.batch.plan import PlannedCase
 from cobot.batch.reading import FailedCase, PreparedCase, memory_wanted, prepare
 from cobot.batch.record import CaseRecord
-from cobot.batch.segmenting import CaseOutcome, CaseStream
+from cobot.batch.segmenting import CaseOutcome, CaseSegmenter
+from cobot.batch.settings import CaseSettings
 from cobot.batch.writing import CaseWriter
-from cobot.sam.segmenter import SliceSegmenter
+from cobot.errors import GridMismatchError, ImageReadError
 
 Report = Callable[[CaseRecord], None]
 
@@ -61,11 +62,17 @@ class Stages:
     """
 
     def __init__(
-        self, segmenter: SliceSegmenter, source: PromptSource, writer: CaseWriter, limits: Limits
+        self,
+        stream: CaseSegmenter,
+        source: PromptSource,
+        settings: CaseSettings,
+        writer: CaseWriter,
+        limits: Limits,
     ) -> None:
         """Bring the parts together; nothing begins."""
-        self._segmenter = segmenter
+        self._stream = stream
         self._source = source
+        self._settings = settings
         self._writer = writer
         self._limits = limits
         self.times = StageTimes()
@@ -78,10 +85,9 @@ class Stages:
         """
         budget = MemoryBudget(self._limits.memory_bytes)
         with self._reading(cases, budget) as coming, self._writing(budget, report) as write:
-            stream = CaseStream(self._segmenter, self._writer.settings.slices_at_once)
             held: dict[str, _Coming] = {}
             started = time.perf_counter()
-            for outcome in stream.segment(self._arrivals(coming, held)):
+            for outcome in self._stream.segment(self._arrivals(coming, held)):
                 name = _name_of(outcome)
                 write(held.pop(name), outcome)
             self.times.working += time.perf_counter() - started - self.times.waiting
@@ -106,7 +112,6 @@ class Stages:
         self, cases: Iterable[PlannedCase], budget: MemoryBudget
     ) -> Iterator["queue.SimpleQueue[_Coming | None]"]:
         coming: queue.SimpleQueue[_Coming | None] = queue.SimpleQueue()
-        settings = self._writer.settings
         with ThreadPoolExecutor(self._limits.jobs, thread_name_prefix="read") as readers:
 
             def feed() -> None:
@@ -114,7 +119,7 @@ class Stages:
                     wanted = memory_wanted(planned.case)
                     if not budget.take(wanted):
                         break
-                    result = readers.submit(prepare, planned.case, self._source, settings)
+                    result = readers.submit(prepare, planned.case, self._source, self._settings)
                     coming.put(_Coming(planned, wanted, result))
                 coming.put(None)
 
@@ -172,13 +177,20 @@ class _Writers:
     def _write(self, coming: _Coming, outcome: CaseOutcome) -> None:
         try:
             prompts = coming.planned.prompts_sha256
-            if isinstance(outcome, FailedCase):
-                record = self.writer.failed(outcome, prompts)
-            else:
-                record = self.writer.write(outcome, prompts)
-            self.report(record)
+            self.report(self._written(outcome, prompts))
         finally:
             self.budget.give_back(coming.memory_bytes)
+
+    def _written(self, outcome: CaseOutcome, prompts_sha256: str) -> CaseRecord:
+        if isinstance(outcome, FailedCase):
+            return self.writer.failed(outcome, prompts_sha256)
+        case = outcome.prepared
+        try:
+            return self.writer.write(outcome, prompts_sha256)
+        except (ImageReadError, GridMismatchError) as error:
+            # The image went away or changed under our hands: its own trouble, not the run's.
+            failed = FailedCase(case.case, str(error), case.fingerprint)
+            return self.writer.failed(failed, prompts_sha256)
 
 
 def _name_of(outcome: CaseOutcome) -> str:

@@ -1,16 +1,11 @@
 """`cobot segment`: masks for many studies, in a run that may be stopped and begun again."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from cobot.errors import ConfigError
-
-if TYPE_CHECKING:
-    from cobot.batch.asking import PromptSource
-
-PROMPT_OPTIONS = "--prompts FILE, --prompts-from MASKS, --box LABEL=... or --auto"
 
 
 def segment(
@@ -49,6 +44,20 @@ def segment(
     separate: Annotated[
         bool, typer.Option("--separate", help="Also one file for each label.")
     ] = False,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg", help="Also DICOM SEG, where the image is DICOM.")
+    ] = False,
+    rtstruct: Annotated[
+        bool, typer.Option("--rtstruct", help="Also RTSTRUCT, where the image is DICOM.")
+    ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also a page to look through.")] = False,
+    truth: Annotated[
+        Path | None, typer.Option(help="Folder of true masks, for the report.")
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Here, or by workers of a Ray cluster.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Of --engine ray.")] = 2,
     max_memory: Annotated[
         str, typer.Option(help="Of the volumes in memory together, such as 4G.")
     ] = "4G",
@@ -67,69 +76,54 @@ def segment(
     """
     from cobot.batch.budget import read_bytes
     from cobot.batch.inputs import find_inputs
-    from cobot.batch.model import load_model
+    from cobot.batch.model import load_model, settled_choice
     from cobot.batch.run import Job, plan_run, run_job
     from cobot.batch.settings import CaseSettings, ModelChoice
-    from cobot.batch.stages import Limits, Stages
+    from cobot.batch.stages import Limits
+    from cobot.cli.segment_engine import EngineChoice, make_engine
+    from cobot.cli.segment_prompts import PromptOptions, prompt_source, require_window
     from cobot.cli.segment_screen import Screen
 
+    if truth is not None and not report:
+        raise ConfigError("--truth goes with --report; add --report, or leave --truth out.")
     limits = Limits(read_bytes(max_memory), jobs)
-    settings = CaseSettings(window=window, axis=axis, separate=separate, slices_at_once=batch)
-    _require_window(window)
-    source = _source(prompts, prompts_from, box or [], auto, labels)
+    settings = CaseSettings(
+        window=window,
+        axis=axis,
+        separate=separate,
+        dicom_seg=dicom_seg,
+        rtstruct=rtstruct,
+        slices_at_once=batch,
+    )
+    require_window(window)
+    choice = settled_choice(
+        ModelChoice(
+            model=model,
+            weights=weights,
+            adapter=adapter,
+            device=device,
+            precision=precision,
+            auto=auto,
+        )
+    )
     screen = Screen()
+    asked = PromptOptions(prompts, prompts_from, tuple(box or ()), auto, labels, axis)
+    source = prompt_source(asked, choice)
     with screen.status("Listing the inputs"):
         found = find_inputs(inputs)
     screen.found(found)
-    choice = ModelChoice(
-        model=model, weights=weights, adapter=adapter, device=device, precision=precision
-    )
     with screen.status(f"Loading {model}"):
         loaded = load_model(choice)
     job = Job(found, output, source, settings, retry_failed)
     if dry_run:
         screen.show_plan(plan_run(job, loaded))
         return
-    with screen:
-        summary = run_job(
-            job, loaded, lambda writer: Stages(loaded.segmenter, source, writer, limits), screen
-        )
+    with make_engine(EngineChoice(engine, workers, limits), job, loaded) as engines, screen:
+        summary = run_job(job, loaded, engines, screen)
     screen.show_summary(summary, output)
+    if report and summary.records:
+        from cobot.report.page import write_report
+
+        screen.say(f"Report: {write_report(output, truth)}")
     if summary.failed:
         raise typer.Exit(1)
-
-
-def _require_window(text: str) -> None:
-    """Refuse a window nobody can read before any image is read."""
-    from cobot.intensity import stated_window
-
-    if text != "auto":
-        stated_window(text)
-
-
-def _source(
-    prompts: Path | None, masks: Path | None, boxes: list[str], auto: bool, labels: str
-) -> "PromptSource":
-    """The one source of prompts that was named."""
-    from cobot.batch.asking import FilePrompts, MaskPrompts
-    from cobot.batch.label_choice import read_label_choice
-    from cobot.batch.partners import partner_files
-    from cobot.batch.prompt_file import read_prompt_file
-    from cobot.cli.boxes import box_prompts
-
-    named = [prompts is not None, masks is not None, bool(boxes), auto]
-    if sum(named) != 1:
-        raise ConfigError(
-            f"{sum(named)} sources of prompts were named; expected one of {PROMPT_OPTIONS}."
-        )
-    choice = read_label_choice(labels)
-    if prompts is not None:
-        return FilePrompts(read_prompt_file(prompts), f"file {prompts.name}", choice)
-    if masks is not None:
-        return MaskPrompts(partner_files(masks, "--prompts-from"), choice)
-    if boxes:
-        return FilePrompts(box_prompts(boxes), "boxes of the command line", choice)
-    raise ConfigError(
-        "--auto: this adapter carries no label prompts. Give prompts: --prompts FILE, "
-        "--prompts-from MASKS or --box."
-    )
