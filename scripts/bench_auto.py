@@ -64,7 +64,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--validation-data", type=Path, help="if it is another folder")
     parser.add_argument("--name", default="own", help="of the data set, in the table")
     parser.add_argument("--labels", default="", help="1=liver,2=spleen")
-    parser.add_argument("--split", type=Path, help='JSON: {"train": [...], "validation": [...]}')
+    parser.add_argument("--split", type=Path, help="JSON of train and validation, or a manifest")
     parser.add_argument("--train-cases", type=int, default=0, help="drawn with seed 0; 0: all")
     parser.add_argument("--validation-cases", type=int, default=0, help="the same")
     parser.add_argument("--axis", default="acquired")
@@ -115,9 +115,12 @@ def sides(options: argparse.Namespace) -> tuple[list[Correction], list[Correctio
     """Training and validation cases: as a split states, or from two folders."""
     found = {one.case: one for one in find_corrections(options.data)}
     if options.split is not None:
-        split = json.loads(options.split.read_text(encoding="utf-8"))
-        train, validation = ([found[case] for case in split[side]] for side in
-                             ("train", "validation"))  # fmt: skip
+        stated = json.loads(options.split.read_text(encoding="utf-8"))
+        split = stated.get(options.name, {}).get("split", stated)
+        train, validation = (
+            [found.get(case) or found[f"image_{case}"] for case in split[side]]
+            for side in ("train", "validation")
+        )
     else:
         train = list(found.values())
         validation = list(find_corrections(options.validation_data))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from cobot.auto.bank import EmbeddedSlices, chosen_slices, framed_labels
+from cobot.auto import bank
+from cobot.auto.bank import EmbeddedSlices, chosen_slices, framed_labels, slice_quota
 from cobot.auto.learn import guess_loss, learn_prompts
 from cobot.auto.prompter import LabelGuess, LabelPrompter
 from cobot.auto.recipe import AutoRecipe
@@ -89,6 +90,15 @@ def test_slices_with_a_label_come_first_and_some_empty_ones_with_them():
     assert set(range(10, 20)) <= set(chosen)
     assert len(chosen) == 15
     assert len(chosen_slices(held, 6)) == 6
+
+
+def test_pictures_are_fewer_where_they_would_not_fit(model, task, monkeypatch):
+    # At 64 px an embedding has 8 x 8 places of 128 + 64 numbers, two bytes each: 24,576 bytes.
+    recipe = AutoRecipe(slices=100, variants=2)
+    assert slice_quota(5, task, model.segmenter, recipe) == 20
+    monkeypatch.setattr(bank, "BANK_BYTES", 2 * 24_576 * 30)
+    assert slice_quota(5, task, model.segmenter, recipe) == 6
+    assert slice_quota(50, task, model.segmenter, recipe) == 1
 
 
 def test_labels_in_the_frame_lie_where_the_frame_shows_them():

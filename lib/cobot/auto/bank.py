@@ -24,6 +24,9 @@ from cobot.training.task import TrainingTask
 CELLS = 8
 """Label cells along the side of an embedding's place: the loss averages them."""
 
+BANK_BYTES = 2 * 2**30
+"""Of embedded pictures in memory: 10,000 of tiny's, or 1,000 of vit_b's at 1024 px."""
+
 _UNIT = IntensityWindow(0.0, 1.0)
 
 
@@ -80,7 +83,7 @@ def embed_cases(
     """
     features, labels, known = [], [], []
     parts: dict[str, list[int]] = {}
-    quota = max(1, recipe.slices // max(1, len(cases)))
+    quota = slice_quota(len(cases), task, segmenter, recipe)
     for number, one in enumerate(cases):
         case = task_case(one, task)
         for name, count in _parts(case).items():
@@ -100,6 +103,18 @@ def embed_cases(
         )
     components = {name: max(1, int(np.median(counts))) for name, counts in parts.items()}
     return EmbeddedSlices(np.stack(features), np.stack(labels), np.stack(known), components)
+
+
+def slice_quota(
+    cases: int, task: TrainingTask, segmenter: SliceSegmenter, recipe: AutoRecipe
+) -> int:
+    """Slices to take of each case, so that all pictures fit into `BANK_BYTES`; at least one."""
+    shape = segmenter.base.shape
+    places = (segmenter.side_px // shape.patch_size_px) ** 2
+    picture_bytes = 2 * places * (shape.prompt_dim + CELLS**2)
+    pictures_a_slice = recipe.variants * len(task.window_groups())
+    fitting = BANK_BYTES // (picture_bytes * pictures_a_slice)
+    return max(1, min(recipe.slices, fitting) // max(1, cases))
 
 
 def labels_in_frame(
