@@ -1,21 +1,32 @@
 """The MONAI Label app: lists what Slicer may ask for, and decides nothing else."""
 
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from cobot.checksum import file_sha256
 from cobot.sam.embeddings import EmbeddingService
+from cobot.sam.weights import default_weights_path
+from cobot.selection.choose import STRATEGIES
+from cobot.selection.score_store import ScoreStore
 from cobot.server.auto_engine import AutoEngine
 from cobot.server.batch import BatchAnswers
+from cobot.server.case_choice import CaseChooser
 from cobot.server.datastore import KeepingDatastore
 from cobot.server.engine import SliceEngine, sam_loader
 from cobot.server.following import DATA_FOLDER, FollowedStore
+from cobot.server.leases import Leases
 from cobot.server.names import unknown_image
 from cobot.server.predictions import PredictionStore
+from cobot.server.scored_model import WantedScores
+from cobot.server.scoring import BackgroundScoring, studies_to_score
 from cobot.server.training_report import newest_first
+from cobot.server.training_routes import is_training
 from cobot.server.worker import is_worker
 from cobot.training.task import TrainingTask
 from fastapi import HTTPException
+from lib.activelearning.case_strategy import CaseStrategy
 from lib.configs.choices import AUTOMATIC, read_choices
 from lib.infers.sam_2d import Sam2D
 from lib.infers.segment import SegmentAll
@@ -27,8 +38,6 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
-from monailabel.tasks.activelearning.first import First
-from monailabel.tasks.activelearning.random import Random
 
 
 class CobotSamApp(MONAILabelApp):
@@ -39,6 +48,7 @@ class CobotSamApp(MONAILabelApp):
         self.choices = read_choices(conf)
         self.store = self.choices.store_of(Path(studies))
         self.predictions = PredictionStore(Path(studies) / DATA_FOLDER / "predictions")
+        followed = FollowedStore(self.store, self.choices.adapter)
         self.engine = SliceEngine(
             sam_loader(
                 self.choices.model,
@@ -47,8 +57,18 @@ class CobotSamApp(MONAILabelApp):
                 self.choices.segmenter_options,
             ),
             EmbeddingService.in_home(disk_bytes=int(self.choices.embeddings_gb * 1e9)),
-            adapters=FollowedStore(self.store, self.choices.adapter),
+            adapters=followed,
         )
+        base = self.choices.weights or default_weights_path(self.choices.model)
+        self.scores = WantedScores(
+            ScoreStore(Path(studies) / DATA_FOLDER / "scores"),
+            followed,
+            lambda: file_sha256(base),
+            self.choices.window,
+        )
+        self.scoring: BackgroundScoring | None = None
+        remote = studies.startswith(("http://", "https://"))
+        self.leases = Leases(None if remote else Path(studies) / DATA_FOLDER / "leases.json")
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -96,8 +116,28 @@ class CobotSamApp(MONAILabelApp):
         return {one.name: AdapterTrainer(TrainingTask.of(one), place) for one in chosen.trainers}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        """Which unlabelled study comes next: any, or the first by name."""
-        return {"random": Random(), "first": First()}
+        """Which study comes next, the default first; scores are of studies on this machine."""
+        local = isinstance(self._datastore, KeepingDatastore)
+        chooser = CaseChooser(self.leases, self.scores if local else None)
+        return {name: CaseStrategy(name, chooser) for name in STRATEGIES}
+
+    def on_init_complete(self) -> None:
+        """In the server alone: begin to score the studies in the background."""
+        super().on_init_complete()
+        local = isinstance(self._datastore, KeepingDatastore)
+        if local and self.choices.scoring and not is_worker():
+            self.scoring = BackgroundScoring(
+                self.scores,
+                self.engine.in_use,
+                lambda: studies_to_score(self._datastore),
+                is_training,
+            )
+            self.scoring.start()
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        """A submitted study is nobody's any more."""
+        super().on_save_label(image_id, label_id)
+        self.leases.release(image_id)
 
     def info(self) -> dict[str, Any]:
         """As MONAI Label's; Slicer shows the first entry of `train_stats`, so the last run's."""
@@ -119,7 +159,8 @@ class CobotSamApp(MONAILabelApp):
         known = isinstance(self._datastore, KeepingDatastore)
         study = known and bool(self._datastore.get_image_uri(str(request["image"])))
         image_id = str(request["image"]) if study else ""
-        return super().infer({**request, "image_id": image_id}, datastore)
+        with self.scoring.paused() if self.scoring else nullcontext():
+            return super().infer({**request, "image_id": image_id}, datastore)
 
     def _knows(self, image: str) -> bool:
         """An image of the studies, of a session, or one MONAI Label has just received."""

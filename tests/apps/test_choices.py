@@ -20,6 +20,8 @@ def test_nothing_said_is_the_offline_default():
     assert read.labels[:2] == ("spleen", "liver")
     assert read.models == choices.MODELS
     assert read.embeddings_gb == 8
+    assert read.scoring
+    assert not choices.read_choices({"scoring": "no"}).scoring
     assert (read.adapter, read.store) == ("active", None)
     assert [one.name for one in read.trainers] == ["abdomen", "spleen", "head_neck"]
     assert read.store_of(Path("ct")) == Path("ct/.cobot/adapters/tiny")
@@ -55,6 +57,7 @@ def test_data_sets_of_ones_own_are_trained_beside_public_ones(tmp_path):
         ({"adapter": "newest"}, "--conf adapter 'newest'.*should match.*active"),
         ({"models": "sam_2d,sam_9"}, "--conf models 'sam_2d,sam_9'.*sam_2d, or all"),
         ({"models": ""}, "--conf models.*sam_2d, or all"),
+        ({"scoring": "later"}, "--conf scoring 'later'.*valid boolean"),
         ({"embeddings_gb": "-1"}, "--conf embeddings_gb '-1'.*greater than or equal to 0"),
         ({"embeddings_gb": "all"}, "--conf embeddings_gb 'all'.*valid number"),
         ({"labels": " , "}, "--conf labels.*at least one name"),

@@ -6,7 +6,7 @@ import torch
 from cobot.intensity import IntensityWindow
 from cobot.planes import plane_across
 from cobot.sam.build import build, encoder_shape
-from cobot.sam.segmenter import SliceSegmenter
+from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
 from cobot.sam.weights import LoadedSam
 from cobot.selection.asked_slice import AskedSlice
 from cobot.selection.box_jitter import BoxJitter, trained_jitter
@@ -21,7 +21,8 @@ WINDOW = IntensityWindow(-200, 300)
 @pytest.fixture(scope="module")
 def segmenter():
     torch.manual_seed(0)
-    return SliceSegmenter(LoadedSam(build("tiny"), encoder_shape("tiny"), "0" * 64))
+    loaded = LoadedSam(build("tiny"), encoder_shape("tiny"), "0" * 64)
+    return SliceSegmenter(loaded, options=SegmenterOptions(side_px=64))
 
 
 @pytest.fixture(scope="module")

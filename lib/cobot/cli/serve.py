@@ -42,6 +42,9 @@ def serve(
     adapter: Annotated[
         str, typer.Option(help="Version that answers: active follows the store; or v0003; or none.")
     ] = "active",
+    scoring: Annotated[
+        bool, typer.Option(help="Score studies in the background, for Next Sample to choose by.")
+    ] = True,
     trainers: Annotated[
         str,
         typer.Option(
@@ -56,6 +59,7 @@ def serve(
 
     conf = {"model": model, "device": device, "window": window, "adapter": adapter}
     conf |= {"precision": precision, "compiled": str(compiled).lower()}
+    conf["scoring"] = str(scoring).lower()
     if weights is not None:
         conf["weights"] = str(weights.resolve())
     if labels:

@@ -22,7 +22,6 @@ from monailabel.endpoints import (
     info,
     logs,
     model,
-    scoring,
     session,
 )
 from monailabel.endpoints.infer import ResultType, run_inference
@@ -33,7 +32,7 @@ from monailabel.interfaces.exception import (
 )
 from monailabel.interfaces.utils.app import app_instance
 
-from cobot.server import training_routes
+from cobot.server import scoring_routes, training_routes
 from cobot.server.names import require_safe_name
 
 SERVER_KEYS = frozenset({"image", "image_id", "model", "session", "session_id", "description"})
@@ -113,7 +112,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 def create_app() -> FastAPI:
     """The ASGI app; MONAI Label's settings say which app and studies it serves."""
     asgi = FastAPI(title="sam-cobot", docs_url="/", redoc_url=None, lifespan=lifespan)
-    for module in (info, activelearning, training_routes, scoring, batch_infer, logs):
+    for module in (info, activelearning, training_routes, scoring_routes, batch_infer, logs):
         asgi.include_router(module.router)
     asgi.include_router(infer)
     asgi.include_router(datastore.router, dependencies=[Depends(check_names)])

@@ -35,9 +35,17 @@ TROUBLE_S = 30.0
 QUIET_S = 2.0
 """After an answer: who clicks once soon clicks again."""
 
-NICER = 5
-"""Below the priority of the server's other threads; lower still, and a click could wait long for
-a lock that this thread holds while something else takes the processor."""
+BUSY_AGAIN_S = 5.0
+"""Between looks whether a training is over."""
+
+NICER = 3
+"""Half the share of the server's other threads where the processor is taken. Lower still, and they
+would wait long for what this thread holds: Python's own lock, or a turn at the model."""
+
+
+def never() -> bool:
+    """Nothing else is going on."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,8 @@ class BackgroundScoring:
     It yields to requests between pieces of work of a tenth of a second or so (one slice in the
     encoder, or a few prompts in the decoder), uses the model that answers clicks, and begins again
     when another adapter is activated or an image comes or changes. What it finished is on the
-    disk, so it goes on after a restart. The model is loaded only if something has no scores.
+    disk, so it goes on after a restart. The model is loaded only if something has no scores. While
+    a training runs it rests: the processor is taken, and the scores may be worthless afterwards.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class BackgroundScoring:
         scores: WantedScores,
         in_use: Callable[[], InUse],
         images: Callable[[], Mapping[str, Path]],
+        busy: Callable[[], bool] = never,
         quiet_s: float = QUIET_S,
     ) -> None:
         """Prepare; `start` begins.
@@ -88,10 +98,11 @@ class BackgroundScoring:
             scores: which are wanted, and where they are kept.
             in_use: the model that answers; loads it if nothing did yet.
             images: name to file, the most urgent first.
+            busy: whether a training runs.
             quiet_s: how long nobody must have asked anything.
         """
         self._scores, self._in_use, self._images = scores, in_use, images
-        self._quiet_s = quiet_s
+        self._busy, self._quiet_s = busy, quiet_s
         self._changed = threading.Condition()
         self._requests, self._last_request_s = 0, float("-inf")
         self._ended, self._woken = False, False
@@ -232,6 +243,8 @@ class BackgroundScoring:
         """Seconds to wait before looking again; none if it is our turn."""
         if self._requests:
             return 60.0
+        if self._busy():
+            return BUSY_AGAIN_S
         return self._last_request_s + self._quiet_s - time.monotonic()
 
 

@@ -42,7 +42,7 @@ def _scoring() -> BackgroundScoring:
     if not isinstance(app, ScoringApp) or app.scoring is None:
         raise HTTPException(
             404,
-            "This server scores no studies: it was started with --conf scoring no, or its studies "
+            "This server scores no studies: it was started with --no-scoring, or its studies "
             "are not a folder of this machine.",
         )
     return app.scoring

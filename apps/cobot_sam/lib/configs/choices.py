@@ -52,6 +52,7 @@ class Choices(BaseModel):
             none.
         trainers: data sets to learn: names of public ones and TOML files of one's own; empty or
             none offers no training.
+        scoring: score the studies in the background, so that Next Sample can tell them apart.
         embeddings_gb: the most the user's cache folder may hold of embeddings, which tell little
             less than the images they come from; 0 keeps none beyond the process.
     """
@@ -69,6 +70,7 @@ class Choices(BaseModel):
     store: Path | None = None
     adapter: str = Field(default=ACTIVE, pattern=rf"^({ACTIVE}|{NO_ADAPTER}|v\d{{4,}})$")
     trainers: tuple[Dataset, ...] = Field(default=tuple(PUBLIC), validate_default=True)
+    scoring: bool = True
     embeddings_gb: float = Field(default=8, ge=0, allow_inf_nan=False)
 
     def store_of(self, studies: Path) -> Path:
