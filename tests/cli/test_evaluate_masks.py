@@ -2,9 +2,12 @@
 
 import csv
 import json
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
+from cobot.batch.manifest import Manifest
+from cobot.batch.record import CaseRecord
 from cobot.cli.evaluate import app
 from cobot.errors import ConfigError, GridMismatchError
 from cobot.io import write_label_map
@@ -81,3 +84,23 @@ def test_another_grid_is_refused_before_anything_is_written(folders):
     with pytest.raises(GridMismatchError, match="b.nii.gz and .*label_b.nii.gz"):
         run(folders)
     assert not (folders / "out").exists()
+
+
+def test_the_output_of_a_batch_is_read_by_its_manifest(folders):
+    out = folders / "batch"
+    (out / "a").mkdir(parents=True)
+    (folders / "pred" / "a.nii.gz").rename(out / "a" / "a.nii.gz")
+    record = CaseRecord(
+        case="a", status="done", input="a", outputs={"mask": "a/a.nii.gz"},
+        finished_at=datetime(2026, 1, 2, tzinfo=timezone.utc),
+    )  # fmt: skip
+    Manifest(out).append(record)
+    out.rename(folders / "pred" / "batch")
+    result = CliRunner().invoke(
+        app,
+        ["masks", str(folders / "pred" / "batch"), str(folders / "true")]
+        + ["--out", str(folders / "out")],
+        catch_exceptions=False,
+    )
+    assert "| liver | 1 | 0.875 |" in result.output
+    assert "2 truths without a prediction (not in the figures): b, c" in result.output

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def masks(
-    prediction: Annotated[Path, typer.Argument(help="folder of masks, or one mask")],
+    prediction: Annotated[
+        Path, typer.Argument(help="folder of masks, output of cobot segment, or one mask")
+    ],
     truth: Annotated[Path, typer.Argument(help="folder of true masks, or one")],
     out: Annotated[Path, typer.Option(help="CSV and JSON go here")] = Path("out/masks"),
     labels: Annotated[str, typer.Option(help="measure these only: 1=liver,2=spleen")] = "",
@@ -36,13 +38,13 @@ def masks(
 
     from cobot.measures.compare import compare_case
     from cobot.measures.interval import Bootstrap
-    from cobot.measures.mask_pairs import pair_masks, require_one_grid
+    from cobot.measures.mask_pairs import require_one_grid
     from cobot.measures.summary import summarise
     from cobot.report.mask_scores import mask_table, write_mask_scores
 
     console = Console()
-    found = pair_masks(prediction, truth)
-    rule = _label_rule(labels, truth, found)
+    found = _pairs(prediction, truth)
+    rule = _label_rule(labels, found)
     for pair in found.pairs:
         require_one_grid(pair.prediction, pair.truth)
     cases = [
@@ -82,19 +84,27 @@ def masks(
     )
 
 
-def _label_rule(text: str, truth: Path, found: "MaskPairs") -> "LabelRule":
+def _pairs(prediction: Path, truth: Path) -> "MaskPairs":
+    """By the names of files; of a batch's output by the names of its cases."""
+    from cobot.batch.record import MANIFEST_NAME
+    from cobot.measures.mask_pairs import mask_files, pair_cases, pair_masks
+    from cobot.report.batch_cases import batch_masks
+
+    if (prediction / MANIFEST_NAME).is_file():
+        return pair_cases(batch_masks(prediction), mask_files(truth), truth)
+    return pair_masks(prediction, truth)
+
+
+def _label_rule(text: str, found: "MaskPairs") -> "LabelRule":
     """What --labels says; without it, what a file beside the truths says of their values."""
+    from cobot.measures.compare import stated_rule
     from cobot.measures.shared_labels import LabelRule
-    from cobot.training.corrections import Correction
-    from cobot.training.data_labels import stated_labels
     from cobot.training.task import parse_labels
 
     if text:
         names = parse_labels(text)
         return LabelRule(names, tuple(names.values()))
-    example = found.pairs[0].truth
-    stated = stated_labels(example.parent, Correction(example, example))
-    return LabelRule(stated.labels if stated and not stated.in_files else {})
+    return stated_rule(found.pairs[0].truth)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from cobot.cli import adapters, demo, evaluate, fetch, params, prepare, segment, serve, train
+from cobot.cli import (
+    adapters,
+    demo,
+    evaluate,
+    fetch,
+    params,
+    prepare,
+    report,
+    segment,
+    serve,
+    train,
+)
 from cobot.errors import CobotError
 
 app = typer.Typer(
@@ -17,6 +28,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("params")(params.params)
 app.command("segment")(segment.segment)
+app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.command("train")(train.train)
 app.command("fetch")(fetch.fetch)

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cobot.io import read_label_map
 from cobot.measures.mask_pairs import MaskPair
 from cobot.measures.mask_scores import MaskScores, score_masks
 from cobot.measures.shared_labels import LabelRule, share_labels
+from cobot.training.corrections import Correction
+from cobot.training.data_labels import stated_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,13 @@ def compare_case(pair: MaskPair, rule: LabelRule, tolerance_mm: float) -> Compar
         for name in shared.names
     ]
     return ComparedCase(scores, shared.left_out)
+
+
+def stated_rule(truth: Path) -> LabelRule:
+    """What a file beside a truth (dataset.json, manifest.json) says of its values, if it has none.
+
+    Raises:
+        ConfigError: that file is damaged.
+    """
+    stated = stated_labels(truth.parent, Correction(truth, truth))
+    return LabelRule(stated.labels if stated and not stated.in_files else {})

@@ -63,7 +63,7 @@ def write_overlay(overlay: Overlay, path: Path, count: int = 4) -> None:
     """
     plane = overlay.prompts.plane
     slices = [cut_slice(overlay.volume, plane, index) for index in telling_slices(overlay, count)]
-    shown = _shown_region(slices, overlay.window)
+    shown = shown_region(slices, overlay.window)
     height = PANEL_INCHES * _height_over_width(slices[0], shown)
     size = (PANEL_INCHES * len(slices) + EDGE_INCHES, 2 * height + HEAD_INCHES + FOOT_INCHES)
     figure = Figure(figsize=size, facecolor=BACKGROUND, dpi=DOTS_PER_INCH)
@@ -71,7 +71,7 @@ def write_overlay(overlay: Overlay, path: Path, count: int = 4) -> None:
     panels = figure.subplots(2, len(slices), squeeze=False)
     for column, slice_ in enumerate(slices):
         for panel in panels[:, column]:
-            _draw_image(panel, slice_, overlay.window, shown)
+            draw_image(panel, slice_, overlay.window, shown)
         _draw_boxes(panels[0, column], slice_, overlay)
         _draw_masks(panels[1, column], slice_, overlay)
     _write_texts(figure, panels, overlay)
@@ -103,7 +103,7 @@ def _most_telling(
     return int(most[np.abs(most - part.mean()).argmin()])
 
 
-def _shown_region(slices: Sequence[Slice], window: IntensityWindow) -> Region:
+def shown_region(slices: Sequence[Slice], window: IntensityWindow) -> Region:
     """The rectangle that holds the body on every slice drawn, so that panels are of one size."""
     brightest = np.max([window.apply(slice_.pixels) for slice_ in slices], axis=0)
     return body_region(brightest, np.empty((0, 2)))
@@ -114,7 +114,8 @@ def _height_over_width(slice_: Slice, shown: Region) -> float:
     return rows * slice_.spacing_mm[0] / (cols * slice_.spacing_mm[1])
 
 
-def _draw_image(panel: Axes, slice_: Slice, window: IntensityWindow, shown: Region) -> None:
+def draw_image(panel: Axes, slice_: Slice, window: IntensityWindow, shown: Region) -> None:
+    """A slice in grey, upright and in the patient's proportions, cut to the rectangle shown."""
     panel.imshow(
         window.apply(slice_.pixels),
         cmap="gray",
@@ -149,7 +150,7 @@ def _draw_masks(panel: Axes, slice_: Slice, overlay: Overlay) -> None:
     plane, index = slice_.plane, slice_.index
     found = plane.picture(overlay.answer.voxels, index)
     for value, label in overlay.answer.labels.items():
-        _draw_mask(panel, found == value, _colour(overlay, label))
+        draw_mask(panel, found == value, _colour(overlay, label))
     if overlay.truth is None:
         return
     true = plane.picture(overlay.truth.voxels, index)
@@ -159,7 +160,8 @@ def _draw_masks(panel: Axes, slice_: Slice, overlay: Overlay) -> None:
             panel.contour(mask.astype(np.float32), [0.5], colors="white", linewidths=0.8)
 
 
-def _draw_mask(panel: Axes, mask: Mask, colour: str) -> None:
+def draw_mask(panel: Axes, mask: Mask, colour: str) -> None:
+    """A mask as a translucent area with its outline."""
     if mask.any():
         panel.contourf(mask.astype(np.float32), [0.5, 1.5], colors=[colour], alpha=0.38)
         panel.contour(mask.astype(np.float32), [0.5], colors=[colour], linewidths=1.5)
