@@ -23,12 +23,14 @@ from cobot.server.scored_model import WantedScores
 from cobot.server.scoring import BackgroundScoring, studies_to_score
 from cobot.server.training_report import newest_first
 from cobot.server.training_routes import is_training
+from cobot.server.volume_engine import VolumeEngine
 from cobot.server.worker import is_worker
 from cobot.training.task import TrainingTask
 from fastapi import HTTPException
 from lib.activelearning.case_strategy import CaseStrategy
 from lib.configs.choices import AUTOMATIC, read_choices
 from lib.infers.sam_2d import Sam2D
+from lib.infers.sam_volume import Sam3D, SamMulti, Serving
 from lib.infers.segment import SegmentAll
 from lib.trainers.adapter_trainer import AdapterTrainer, TrainingPlace
 from monailabel.config import settings
@@ -98,7 +100,11 @@ class CobotSamApp(MONAILabelApp):
             name: SegmentAll(automatic, self.predictions, dataset, self.choices.model)
             for name, dataset in AUTOMATIC.items()
         }
+        volumes = VolumeEngine(self.engine)
+        serving = Serving(volumes, self.predictions, self.choices.model, self.choices.window)
         offered["sam_2d"] = sam_2d
+        offered["sam_3d"] = Sam3D(serving)
+        offered["sam_multi"] = SamMulti(serving, self.choices.labels)
         return {name: offered[name] for name in self.choices.models}
 
     def init_batch_infer(self) -> BatchInferTask:

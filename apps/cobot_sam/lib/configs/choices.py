@@ -19,7 +19,7 @@ AUTOMATIC = {
 }
 """Tasks that need no click, and the data set whose labels the adapter in use must have learnt."""
 
-MODELS = (*AUTOMATIC, "sam_2d")
+MODELS = (*AUTOMATIC, "sam_2d", "sam_3d", "sam_multi")
 """Every task this app can offer, by the name Slicer shows."""
 
 LABELS = (
