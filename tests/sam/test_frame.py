@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from cobot.errors import GeometryError
 from cobot.sam.frame import OUTSIDE_LOGIT, SAM_MEAN, SAM_STD, Region, SamFrame
 from hypothesis import given
@@ -146,6 +147,20 @@ def test_a_mask_loses_nothing_beyond_the_resize(frame, row, col, radius):
     assert not back[outside].any()
     inner = uniform & ~outside
     assert np.array_equal(back[inner], shown[inner])
+
+
+@given(frames(), st.integers(0, 2**32 - 1), st.sampled_from([8, 16, 40]))
+def test_logits_are_read_at_each_pixels_centre(frame, seed, cells):
+    """Against grid_sample in double precision, at the places that `points` gives."""
+    logits = torch.randn(2, cells, cells, generator=torch.Generator().manual_seed(seed))
+    rows, cols = np.mgrid[frame.region.slices]
+    xy = frame.points(np.stack([cols, rows], axis=-1).reshape(-1, 2).astype(np.float64))
+    places = torch.from_numpy((xy + 0.5) / frame.side_px * 2 - 1).reshape(1, *rows.shape, 2)
+    expected = F.grid_sample(
+        logits[None].double(), places, padding_mode="border", align_corners=False
+    )
+    found = frame.mask_to_pixels(logits)[(..., *frame.region.slices)]
+    torch.testing.assert_close(found.double(), expected[0], rtol=0, atol=1e-4)
 
 
 def test_outside_the_region_is_surely_background():

@@ -154,21 +154,24 @@ class SamFrame:
         The value at each pixel's centre, bilinear; padding is cut off. Pixels outside the region
         get OUTSIDE_LOGIT.
         """
-        down = _sample_positions(self.region.shape[0], self.content_px[0] / self.side_px, logits)
-        along = _sample_positions(self.region.shape[1], self.content_px[1] / self.side_px, logits)
-        places = torch.stack(torch.meshgrid(along, down, indexing="xy"), dim=-1)
         flat = logits.reshape(-1, 1, *logits.shape[-2:]).float()
-        shown = F.grid_sample(
-            flat,
-            places.expand(len(flat), -1, -1, -1),
-            mode="bilinear",
-            padding_mode="border",
-            align_corners=False,
+        # A pixel's width in cells. `interpolate` takes a size or a scale; both are needed where the
+        # region does not end at a cell's edge.
+        steps = [
+            cells * content / (self.side_px * pixels)
+            for cells, content, pixels in zip(
+                flat.shape[-2:], self.content_px, self.region.shape, strict=True
+            )
+        ]
+        down, along = (1 / step for step in steps)
+        shown = torch.ops.aten.upsample_bilinear2d(
+            flat, list(self.region.shape), False, down, along
         )
-        whole = shown.new_full((len(flat), *self.shape), OUTSIDE_LOGIT)
-        rows, cols = self.region.slices
-        whole[:, rows, cols] = shown[:, 0]
-        return whole.reshape(*logits.shape[:-2], *self.shape)
+        if self.region.shape != self.shape:
+            whole = shown.new_full((len(flat), 1, *self.shape), OUTSIDE_LOGIT)
+            whole[(..., *self.region.slices)] = shown
+            shown = whole
+        return shown.reshape(*logits.shape[:-2], *self.shape)
 
     def mask_from_pixels(
         self, mask: Bool[np.ndarray, "row col"], size_px: int | None = None
@@ -201,12 +204,6 @@ def _resize(
     if tuple(picture.shape[-2:]) == size:
         return picture
     return F.interpolate(picture, size=size, mode="bilinear", align_corners=False, antialias=True)
-
-
-def _sample_positions(count: int, shown: float, like: Tensor) -> Float32[Tensor, " n"]:
-    """Centres of `count` pixels spread over the first part `shown` of -1..1, grid_sample's axis."""
-    centres = (torch.arange(count, device=like.device, dtype=torch.float32) + 0.5) / count
-    return centres * (2 * shown) - 1
 
 
 def _require_usable(
