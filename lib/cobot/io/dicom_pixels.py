@@ -69,8 +69,9 @@ def _decode_with_pydicom(dataset: Dataset, path: Path) -> Pixels:
     except (RuntimeError, NotImplementedError) as error:
         syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID"))).name
         raise ImageReadError(
-            f"{path} is compressed ({syntax}) and nothing installed can decode it. "
-            f"Install the decoders (pip install {DECODERS}) or export the series uncompressed."
+            f"{path} is compressed ({syntax}) and neither GDCM nor pydicom can decode it: it is "
+            "damaged, or a decoder is missing. Copy it again; if that does not help, install the "
+            f"decoders (pip install {DECODERS}) or export the series uncompressed."
         ) from error
     except (ValueError, AttributeError, OSError, KeyError) as error:
         raise _damaged(path, error) from error

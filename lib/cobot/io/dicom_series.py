@@ -9,6 +9,7 @@ from cobot.errors import ImageReadError
 from cobot.io.dicom_grid import SliceGrid, slice_grid
 from cobot.io.dicom_headers import SliceHeader, is_dicom, is_image, read_dataset, slice_header
 from cobot.io.dicom_pixels import read_pixels
+from cobot.io.unreadable import named_refusals
 from cobot.io.voxels import empty_volume, volume_from
 from cobot.volume import Volume
 
@@ -41,7 +42,9 @@ def read_dicom_files(paths: Sequence[Path]) -> Volume:
     Raises:
         ImageReadError: no file is given, one of them is no slice, or as for `read_dicom_series`.
     """
-    return _volume(dicom_files_grid(paths), paths[0].parent)
+    grid = dicom_files_grid(paths)
+    with named_refusals(paths[0].parent):
+        return _volume(grid, paths[0].parent)
 
 
 def dicom_files_grid(paths: Sequence[Path]) -> SliceGrid:
@@ -52,7 +55,8 @@ def dicom_files_grid(paths: Sequence[Path]) -> SliceGrid:
     """
     if not paths:
         raise ImageReadError("No file is given; expected the slices of one DICOM series.")
-    return slice_grid([slice_header(read_dataset(path), path) for path in paths])
+    with named_refusals(paths[0].parent):
+        return slice_grid([slice_header(read_dataset(path), path) for path in paths])
 
 
 def _volume(grid: SliceGrid, path: Path) -> Volume:

@@ -13,6 +13,7 @@ from cobot.io.dicom_series import dicom_grid, read_dicom_series
 from cobot.io.itk_images import itk_grid, read_itk, write_itk
 from cobot.io.label_names import check_names
 from cobot.io.nifti import nifti_grid, read_nifti, write_nifti
+from cobot.io.unreadable import named_refusals
 from cobot.shapes import LabelVoxels
 from cobot.volume import LARGEST_LABEL, LabelMap, Volume
 
@@ -48,10 +49,11 @@ def read_grid(path: Path) -> Volume:
     Raises:
         ImageReadError: as for `read_volume`.
     """
-    kind = _kind(path)
-    if kind == "nifti":
-        return nifti_grid(path)
-    return itk_grid(path) if kind == "itk" else dicom_grid(path)
+    with named_refusals(path):
+        kind = _kind(path)
+        if kind == "nifti":
+            return nifti_grid(path)
+        return itk_grid(path) if kind == "itk" else dicom_grid(path)
 
 
 def read_label_map(path: Path, labels: Mapping[int, str] | None = None) -> LabelMap:
@@ -114,17 +116,11 @@ def write_label_map(label_map: LabelMap, path: Path, like: Path | None = None) -
 
 def _read(path: Path) -> tuple[Volume, dict[int, str]]:
     """The volume in a file or folder, and the label names it carries."""
-    kind = _kind(path)
-    try:
+    with named_refusals(path):
+        kind = _kind(path)
         if kind == "nifti":
             return read_nifti(path)
-        if kind == "itk":
-            return read_itk(path)
-        return read_dicom_series(path), {}
-    except PermissionError as error:
-        raise ImageReadError(
-            f"{error.filename or path} may not be read by this user; change its permissions."
-        ) from error
+        return read_itk(path) if kind == "itk" else (read_dicom_series(path), {})
 
 
 def _kind(path: Path) -> Literal["nifti", "itk", "dicom"]:

@@ -1,0 +1,94 @@
+"""Compressed transfer syntaxes: the pixels of the uncompressed series, or one clear refusal."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from cobot.errors import ImageReadError
+from cobot.io import read_volume
+from cobot.io.dicom_pixels import read_pixels
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
+
+UNCOMPRESSED = "MR_small.dcm"
+"""pydicom ships this slice in several encodings."""
+
+HU = np.random.default_rng(0).integers(-1000, 1500, (16, 24, 4)).astype(np.int16)
+
+
+def shipped(name):
+    found = get_testdata_file(name, download=False)
+    assert found is not None
+    return Path(found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"],
+)
+def test_lossless_files_of_other_programs(name):
+    assert pydicom.dcmread(shipped(name)).file_meta.TransferSyntaxUID.is_compressed
+    pixels = read_pixels(shipped(name))
+    np.testing.assert_array_equal(pixels, read_pixels(shipped(UNCOMPRESSED)))
+    np.testing.assert_array_equal(pixels, pydicom.dcmread(shipped(UNCOMPRESSED)).pixel_array)
+
+
+def compress(files, compressor):
+    """Replace the pixels by what GDCM makes of them."""
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        writer = sitk.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetCompressor(compressor)
+        writer.UseCompressionOn()
+        writer.SetFileName(str(file.with_suffix(".encoded.dcm")))
+        writer.Execute(sitk.GetImageFromArray(dataset.pixel_array[None]))
+        encoded = pydicom.dcmread(file.with_suffix(".encoded.dcm"))
+        file.with_suffix(".encoded.dcm").unlink()
+        dataset.PixelData = encoded.PixelData
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
+        dataset.save_as(file)
+
+
+@pytest.mark.parametrize("compressor", ["JPEG2000", "JPEG"])
+def test_a_series_is_the_same_compressed(tmp_path, write_ct_series, compressor):
+    """JPEG means lossless JPEG here: what GDCM writes for 16 bits."""
+    files = write_ct_series(tmp_path, HU)
+    plain = read_volume(tmp_path)
+    compress(files, compressor)
+    assert pydicom.dcmread(files[0]).file_meta.TransferSyntaxUID.is_compressed
+    compressed = read_volume(tmp_path)
+    np.testing.assert_array_equal(compressed.voxels, plain.voxels)
+    np.testing.assert_array_equal(compressed.affine, plain.affine)
+    assert compressed.voxels.dtype == plain.voxels.dtype
+
+
+def test_slices_of_one_series_may_differ_in_encoding(tmp_path, write_ct_series):
+    files = write_ct_series(tmp_path, HU)
+    compress(files[1:3], "JPEG2000")
+    np.testing.assert_array_equal(read_volume(tmp_path).voxels, HU.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("syntax", "message"),
+    [
+        (JPEG2000, "is damaged or cut short"),
+        (JPEG2000Lossless, "is damaged or cut short"),
+        (JPEGLSLossless, r"is compressed \(JPEG-LS Lossless.*pip install pylibjpeg"),
+        (JPEGLosslessSV1, r"is compressed \(JPEG Lossless.*pip install pylibjpeg"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_what_nothing_decodes_is_refused(tmp_path, write_ct_series, syntax, message):
+    files = write_ct_series(tmp_path, HU)
+    dataset = pydicom.dcmread(files[0])
+    dataset.PixelData = encapsulate([b"\xff\xd8 no such stream \xff\xd9"])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(files[0])
+    with pytest.raises(ImageReadError, match=f"slice_100.dcm {message}"):
+        read_volume(tmp_path)
