@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cobot.io.images import ITK_SUFFIXES, NIFTI_SUFFIXES
 
 LONGEST_BYTES = 150
-RESERVED = {"history", "con", "prn", "aux", "nul"}
+RESERVED = {"history", "report.html", "manifest.jsonl", "con", "prn", "aux", "nul"}
 """Names that this program or Windows uses for something else."""
 
 

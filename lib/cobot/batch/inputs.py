@@ -73,15 +73,16 @@ def find_inputs(texts: Sequence[str]) -> Inputs:
     """Find the images.
 
     Args:
-        texts: each an image file, a folder (searched to its bottom; links are followed, each
-            folder and file is visited once), a pattern such as `ct/**/*.nii.gz`, or a list: a .csv
-            or .json file of paths.
+        texts: each an image file, one DICOM file of a series, a folder (searched to its bottom;
+            links are followed, each folder and file is visited once), a pattern such as
+            `ct/**/*.nii.gz`, or a list: a .csv or .json file of paths.
 
     Raises:
         ConfigError: something named does not exist, or nothing is named at all.
     """
     cases: list[InputCase] = []
     unusable: list[Unusable] = []
+    slices: list[Path] = []
     passed: Counter[str] = Counter()
     for text in texts:
         for path in _paths(text, unusable):
@@ -90,9 +91,15 @@ def find_inputs(texts: Sequence[str]) -> Inputs:
                 cases += found.cases
                 unusable += found.unusable
                 passed.update(found.passed_over)
+            elif _is_dicom_file(path):
+                slices.append(path)
             else:
                 cases.append(_file_case(path, path.parent))
-    once = {case.path.resolve(): case for case in cases}
+    for folder in sorted({path.parent for path in slices}):
+        series, missed = _series_of(folder, {path for path in slices if path.parent == folder})
+        cases += series
+        unusable += missed
+    once = {os.path.realpath(case.path): case for case in cases}
     names = distinct([(case.name, _told_apart(case)) for case in once.values()])
     named = [replace(case, name=name) for case, name in zip(once.values(), names, strict=True)]
     return Inputs(
@@ -126,9 +133,7 @@ def _paths(text: str, unusable: list[Unusable]) -> Iterator[Path]:
 
 def _file_case(path: Path, root: Path) -> InputCase:
     relative = path.relative_to(root).as_posix()
-    dicom = _is_dicom_file(path)
-    files = (path,) if dicom else image_files(path)
-    return InputCase(case_name(without_suffix(relative)), path, files, relative, dicom)
+    return InputCase(case_name(without_suffix(relative)), path, image_files(path), relative)
 
 
 def _is_dicom_file(path: Path) -> bool:
@@ -163,6 +168,19 @@ def _in_folder(root: Path) -> Inputs:
         if not one.name.lower().endswith(IMAGE_SUFFIXES)
     ]
     return Inputs((*cases, *series), tuple(unusable), +passed)
+
+
+def _series_of(folder: Path, wanted: set[Path]) -> tuple[list[InputCase], list[Unusable]]:
+    """The series that named DICOM files belong to, and the files that belong to none."""
+    scan = scan_series(folder)
+    series = [one for one in scan.series if wanted & set(one.paths)]
+    several = len(scan.series) > 1
+    missed = wanted - {path for one in series for path in one.paths}
+    reason = "belongs to no DICOM series that is a volume; name the folder to be told why."
+    return (
+        [_series_case(one, folder, several) for one in series],
+        [Unusable(case_name(path.name), path, reason, is_fault=True) for path in sorted(missed)],
+    )
 
 
 def _series_case(series: FoundSeries, root: Path, has_neighbours: bool) -> InputCase:

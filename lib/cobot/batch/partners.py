@@ -1,5 +1,6 @@
 """A file that belongs to an image, in another folder: a coarse mask, a truth."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +25,13 @@ class PartnerFiles:
 
     def of(self, image: Path, relative: str) -> Path | None:
         """The file that belongs to an image; None if there is none."""
+        itself = os.path.realpath(image)
         stems = dict.fromkeys([without_suffix(relative), without_suffix(image.name)])
         for stem in stems:
             for name in _names(stem):
                 for suffix in SUFFIXES:
                     path = self.folder / f"{name}{suffix}"
-                    if path.is_file() and not path.samefile(image):
+                    if path.is_file() and os.path.realpath(path) != itself:
                         return path
         return None
 

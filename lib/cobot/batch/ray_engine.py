@@ -172,7 +172,14 @@ class RayEngine:
 
     def _require_same_model(self, workers: Sequence[Any]) -> None:
         """Refuse workers whose weights or adapter are other files under the same names."""
-        for sha256 in _get([worker.settings_sha256.remote() for worker in workers]):
+        try:
+            found = _get([worker.settings_sha256.remote() for worker in workers])
+        except RayActorError as error:
+            raise ConfigError(
+                f"A worker of the Ray cluster could not load the model: {error}. Weights and "
+                "adapter must lie at the same paths on every node, with memory for each worker."
+            ) from error
+        for sha256 in found:
             if sha256 != self._writer.settings_sha256:
                 raise ConfigError(
                     "A worker of the Ray cluster has other weights, another adapter or another "
