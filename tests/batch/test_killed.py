@@ -14,26 +14,22 @@ import pytest
 from cobot.batch.manifest import read_manifest
 from cobot.batch.record import MANIFEST_NAME
 from cobot.datasets.phantom import abdomen_phantom
-from cobot.io import write_label_map
 from cobot.io.image_writer import write_volume
 
-GRID = {"shape": (40, 36, 8), "spacing_mm": (9.0, 9.0, 20.0)}
+GRID = {"shape": (40, 36, 4), "spacing_mm": (9.0, 9.0, 40.0)}
 CASES = 8
 PATIENCE_S = 900
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Eight images and their coarse masks; one more file is no image."""
+    """Eight images; one more file is none."""
     root = tmp_path_factory.mktemp("killed")
     (root / "in").mkdir()
-    (root / "coarse").mkdir()
     for number in range(CASES):
-        phantom = abdomen_phantom(number, **GRID)
-        write_volume(phantom.volume, root / "in" / f"case{number}.nii.gz")
-        write_label_map(phantom.truth, root / "coarse" / f"case{number}.nii.gz")
+        volume = abdomen_phantom(number, **GRID).volume
+        write_volume(volume, root / "in" / f"case{number}.nii.gz")
     (root / "in" / "bad.nii.gz").write_bytes(b"no image")
-    (root / "coarse" / "bad.nii.gz").write_bytes(b"no image")
     return root
 
 
@@ -42,7 +38,7 @@ def command(folders, weights):
     def made(out, *options):
         return [
             *(sys.executable, "-m", "cobot.cli.main", "segment", str(folders / "in")),
-            *("-o", str(out), "--prompts-from", str(folders / "coarse"), "--device", "cpu"),
+            *("-o", str(out), "--box", "liver=8,8,1,24,26,2", "--device", "cpu"),
             *("--weights", str(weights), "--batch", "2", "--jobs", "1", *options),
         ]
 

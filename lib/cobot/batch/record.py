@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-RECORD_VERSION = 1
+RECORD_VERSION: Literal[1] = 1
 MANIFEST_NAME = "manifest.jsonl"
 
 
