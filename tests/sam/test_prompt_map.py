@@ -3,7 +3,7 @@
 import pytest
 import torch
 from cobot.sam.decoder import BOX_FIRST, BOX_LAST, NEGATIVE, NOT_A_POINT, POSITIVE, PromptTokens
-from cobot.sam.prompt_map import PEAK_LOGIT, draw_prompts
+from cobot.sam.prompt_map import CARRIED, PEAK_LOGIT, carried_over, draw_prompts, has_box
 
 
 def tokens(*places: tuple[float, float, int]) -> PromptTokens:
@@ -42,3 +42,16 @@ def test_a_box_hides_the_clicks_that_come_with_it():
     box = ((8.0, 16.0, BOX_FIRST), (39.0, 31.0, BOX_LAST))
     alone, both = tokens(*box), tokens((2.0, 2.0, POSITIVE), *box)
     assert torch.equal(draw_prompts(alone, 64, 64), draw_prompts(both, 64, 64))
+
+
+def test_half_of_a_shape_is_carried_over_and_a_spot_is_not():
+    shown = torch.tensor([[2.0, -20.0], [0.0, 4.0]]).repeat(2, 1, 1)
+    carried = carried_over(shown, torch.tensor([True, False]))
+    assert carried[0].tolist() == [[1.0, -CARRIED * PEAK_LOGIT], [0.0, 2.0]]
+    assert not carried[1].any()
+
+
+def test_a_box_among_clicks_is_seen():
+    box = ((8.0, 16.0, BOX_FIRST), (39.0, 31.0, BOX_LAST))
+    assert has_box(tokens((2.0, 2.0, POSITIVE), *box)).tolist() == [True]
+    assert has_box(tokens((2.0, 2.0, POSITIVE), (0.0, 0.0, NOT_A_POINT))).tolist() == [False]

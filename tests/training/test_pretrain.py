@@ -1,5 +1,7 @@
 """Pretraining: it learns, it resumes bit for bit, and it refuses another run's checkpoint."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 from cobot.errors import ConfigError
 from cobot.prompts import tight_box
 from cobot.sam.build import build
+from cobot.sam.weights import load_sam
 from cobot.training.augment import TrainingPicture
 from cobot.training.clicks import loose_box
 from cobot.training.interactive_rounds import (
@@ -28,6 +31,7 @@ from cobot.training.pretrain_parts import DetailHead, build_optimisers
 from cobot.training.slice_bank import RawPicture, SliceBank, build_bank
 from lightning_fabric import Fabric
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = PretrainConfig(stages=(Stage(32, 4, 2, rounds=2),), objects=2, save_every=2)
 
 
@@ -135,6 +139,36 @@ def test_the_loss_reaches_every_trained_part():
         if parameter.grad is None or not parameter.grad.any()
     ]
     assert [name for name in silent if "hypernetworks" not in name] == []
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_an_answer_corrects_what_it_was_shown_in_the_models_that_draw(draws):
+    sam = build("tiny")
+    with torch.no_grad():
+        for mlp in sam.mask_decoder.output_hypernetworks_mlps:
+            mlp.layers[-1].weight.zero_()
+            mlp.layers[-1].bias.zero_()
+    rows, cols = np.mgrid[:64, :64]
+    disc = (rows - 31.5) ** 2 + (cols - 31.5) ** 2 < 20**2
+    prompts = first_prompts(disc[None], 1.0, np.random.default_rng(0))
+    masks, silent = torch.from_numpy(disc[None]), torch.zeros(1, 128, 8, 8)
+    _, ious = conversation_loss(sam, silent, masks, prompts, Conversation(3, draws))
+    # A decoder that says nothing leaves the box's ellipse standing, round after round.
+    assert (ious > 0.8).all() if draws else (ious == 0).all()
+
+
+def test_two_processes_train_one_model_and_a_finished_run_stays_as_it_is(bank, tmp_path):
+    bank.save(tmp_path / "bank_0.npz")
+    command = [sys.executable, ROOT / "scripts" / "pretrain_tiny.py", "--openkbp", tmp_path]
+    command += ["--out", tmp_path, "--export", tmp_path / "made.safetensors", "--processes", "2"]
+    command += ["--device", "cpu", "--stages", "32:3:2:1e-3:1:drawn:0.7:0.4:5/2/2/1"]
+    said = []
+    for _ in range(2):
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        said.append((ended.stdout, load_sam("tiny", tmp_path / "made.safetensors").sam))
+    assert "going on from step 3" in said[1][0]
+    first, second = (sam.state_dict() for _, sam in said)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_loose_box_holds_the_tight_one_and_stays_in_the_picture():

@@ -24,13 +24,14 @@ from cobot.sam.decoder import (
 )
 from cobot.sam.decoder_graph import BUCKETS, DecoderGraphs
 from cobot.sam.frame import SamFrame
-from cobot.sam.prompt_map import draw_prompts
+from cobot.sam.prompt_map import carried_over, draw_prompts, has_box
 from cobot.sam.reduced_decoder import ChosenMasks, Question, decode_chosen
 from cobot.sam.slice_memory import SliceMemories, SliceMemory
 from cobot.shapes import Mask, PointsXy
 
-PROMPTS_AT_ONCE = 2
-"""On a CPU, where more at once is slower: what is in hand no longer fits the cache."""
+IMAGE_NUMBERS_AT_ONCE = 2**21
+"""Of all prompts' image embeddings, on a CPU: two prompts to vit_b at 1024 px, 28 to tiny. More are
+slower, for what is in hand no longer fits the cache; fewer are many small steps."""
 
 PROMPTS_AT_ONCE_CUDA = max(BUCKETS)
 """On a GPU, where few and large steps are fast, as many as are recorded."""
@@ -75,7 +76,8 @@ class AskedModel:
     Attributes:
         sam: the model; its weights' device is used.
         memories: of the same model; slices that are asked about are added to them.
-        draws_prompts: it was trained with prompts drawn as a mask prompt (`cobot.sam.prompt_map`).
+        draws_prompts: it was trained with prompts drawn as a mask prompt, and to correct what it
+            is shown (`cobot.sam.prompt_map`).
         graphs: recordings of its decoder, on CUDA.
     """
 
@@ -113,11 +115,14 @@ def decode_masks(
     for given in prompts:
         _require_usable(given, embedding)
     device = model.sam.prompt_encoder.no_mask_embed.weight.device
-    groups = _groups(prompts, PROMPTS_AT_ONCE_CUDA if device.type == "cuda" else PROMPTS_AT_ONCE)
     with one_thread_each(device) as lanes, torch.inference_mode():
+        at_once = PROMPTS_AT_ONCE_CUDA
+        if device.type != "cuda":
+            at_once = _at_once(embedding.features.numel(), len(prompts), lanes)
+        groups = _groups(prompts, at_once)
         slice_ = PreparedSlice(model, embedding, model.memories.of(embedding.features))
         work = [[prompts[index] for index in indices] for indices in groups]
-        answered = side_by_side(slice_.answer, work, lanes)
+        answered = side_by_side(slice_.answer, work)
     answers = {
         index: answer
         for indices, some in zip(groups, answered, strict=True)
@@ -152,6 +157,15 @@ def _token_count(prompts: Prompts) -> int:
     return len(prompts.points_xy) + (1 if prompts.box_xyxy is None else 2)
 
 
+def _at_once(numbers: int, prompts: int, lanes: int) -> int:
+    """How many prompts go into one step on a CPU: enough for every lane, and not too many.
+
+    >>> [_at_once(2**20, 16, 2), _at_once(128 * 24**2, 16, 2), _at_once(128 * 24**2, 99, 2)]
+    [2, 8, 28]
+    """
+    return max(1, min(IMAGE_NUMBERS_AT_ONCE // numbers, -(-prompts // lanes)))
+
+
 def _groups(prompts: Sequence[Prompts], at_once: int) -> list[list[int]]:
     """Indices of prompts that may share a decoder call; mask prompts go apart from the others."""
     kinds: dict[tuple[int, bool], list[int]] = {}
@@ -182,10 +196,12 @@ class PreparedSlice:
     @torch.inference_mode()
     def answer(self, prompts: Sequence[Prompts]) -> list[SliceMask]:
         """Answer prompts of one token count, all with a mask or all without, in one batch."""
-        chosen = self.model.decode(self.memory, self._question(prompts))
-        on_slice = self.embedding.frame.mask_to_pixels(chosen.logits)
+        question, carried = self._question(prompts)
+        chosen = self.model.decode(self.memory, question)
+        logits = chosen.logits if carried is None else chosen.logits + carried
+        on_slice = self.embedding.frame.mask_to_pixels(logits)
         masks, pixels = ((on_slice > 0).cpu().numpy(), on_slice.cpu().numpy())
-        low_res = chosen.logits.float().cpu().numpy()
+        low_res = logits.float().cpu().numpy()
         return [
             SliceMask(
                 mask=masks[row],
@@ -196,7 +212,10 @@ class PreparedSlice:
             for row, iou in enumerate(chosen.predicted_iou.tolist())
         ]
 
-    def _question(self, prompts: Sequence[Prompts]) -> Question:
+    def _question(
+        self, prompts: Sequence[Prompts]
+    ) -> tuple[Question, Float[Tensor, "b h w"] | None]:
+        """What the decoder is asked, and what of the mask prompts goes into its answers' logits."""
         encoder, features = self.model.sam.prompt_encoder, self.embedding.features
         weight = encoder.no_mask_embed.weight
         tokens = [prompt_tokens(given, self.embedding.frame) for given in prompts]
@@ -209,19 +228,25 @@ class PreparedSlice:
             for given in prompts
             if given.mask_logits is not None
         ]
-        if not masks and self.model.draws_prompts:
-            side = 4 * features.shape[-1]
-            masks = list(draw_prompts(batch, self.embedding.frame.side_px, side).to(weight))
+        carried = None
+        if self.model.draws_prompts:
+            is_shape = torch.ones_like(batch.kind[:, 0], dtype=torch.bool)
+            if not masks:
+                side = 4 * features.shape[-1]
+                masks = list(draw_prompts(batch, self.embedding.frame.side_px, side).to(weight))
+                is_shape = has_box(batch)
+            carried = carried_over(torch.stack(masks), is_shape)
         ambiguous = [given.is_ambiguous for given in prompts]
         changed = None
         if masks:
             changed = features.to(weight) + embed_masks(encoder, masks, features.shape[-1])
-        return Question(
+        question = Question(
             sparse=embed_prompts(encoder, batch, self.embedding.frame.side_px),
             ambiguous=torch.tensor(ambiguous, device=weight.device),
             several=any(ambiguous),
             changed=changed,
         )
+        return question, carried
 
 
 def _require_usable(prompts: Prompts, embedding: SliceEmbedding) -> None:

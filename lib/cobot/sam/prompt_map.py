@@ -2,11 +2,13 @@
 
 SAM tells its decoder where a box lies by two tokens alone, and learns from a billion masks to read
 them. A small network with little to learn from reads a drawing much sooner: the ellipse that fills
-the box, or a spot at the clicks, in SAM's own mask prompt. It stays SAM's architecture.
+the box, or a spot at the clicks, in SAM's own mask prompt. And it answers with what it would change:
+half of the ellipse, or of the earlier answer that it was shown, is added to its logits. Its weights
+keep SAM's architecture; the addition has none.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cobot.sam.decoder import BOX_FIRST, BOX_LAST, POSITIVE, PromptTokens
@@ -14,6 +16,9 @@ from cobot.sam.decoder import BOX_FIRST, BOX_LAST, POSITIVE, PromptTokens
 PEAK_LOGIT = 6.0
 SPOT_RADIUS = 1 / 16
 """Of a click's spot, as a fraction of the side: the logits are 0 there."""
+
+CARRIED = 0.5
+"""Of what was shown: enough that an ellipse need not be learnt, little enough to be overruled."""
 
 
 def draw_prompts(tokens: PromptTokens, side_px: int, cells: int) -> Float[Tensor, "b cells cells"]:
@@ -24,11 +29,28 @@ def draw_prompts(tokens: PromptTokens, side_px: int, cells: int) -> Float[Tensor
         side_px: side of the frame.
         cells: side of the drawing, SAM's low resolution.
     """
-    has_box = (tokens.kind == BOX_FIRST).any(dim=1)[:, None, None]
+    boxed = has_box(tokens)[:, None, None]
     falloff = torch.where(
-        has_box, _box_radius(tokens, side_px, cells), _click_radius(tokens, side_px, cells)
+        boxed, _box_radius(tokens, side_px, cells), _click_radius(tokens, side_px, cells)
     )
     return (PEAK_LOGIT * (1 - falloff)).clamp(-PEAK_LOGIT, PEAK_LOGIT)
+
+
+def carried_over(
+    shown: Float[Tensor, "b cells cells"], is_shape: Bool[Tensor, " b"]
+) -> Float[Tensor, "b cells cells"]:
+    """What of a mask prompt goes straight into the logits of its answer.
+
+    Args:
+        shown: the mask prompts, drawn or of an earlier answer.
+        is_shape: whether it has the object's size: not so the spot of a click.
+    """
+    return CARRIED * shown.clamp(-PEAK_LOGIT, PEAK_LOGIT) * is_shape[:, None, None]
+
+
+def has_box(tokens: PromptTokens) -> Bool[Tensor, " b"]:
+    """Whether each prompt has a box, and so is drawn as an ellipse."""
+    return (tokens.kind == BOX_FIRST).any(dim=1)
 
 
 def _box_radius(tokens: PromptTokens, side_px: int, cells: int) -> Float[Tensor, "b cells cells"]:

@@ -6,7 +6,7 @@ ambiguous, so the best of three masks is trained; everything else trains the sin
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from cobot.sam.decoder import (
     embed_prompts,
     grid_positions,
 )
-from cobot.sam.prompt_map import draw_prompts
+from cobot.sam.prompt_map import carried_over, draw_prompts, has_box
 from cobot.training.clicks import jittered_box, loose_box
 
 LOOSE_BOXES = 0.15
@@ -122,8 +122,10 @@ def conversation_loss(
     positions = grid_positions(sam.prompt_encoder, grid)
     target = F.adaptive_avg_pool2d(masks.float()[:, None], 4 * grid)[:, 0]
     shown: list[Tensor | None] = [None] * len(masks)
+    carried: Tensor | None = None
     if held.draws_prompts:
-        shown = list(draw_prompts(prompts, side, 4 * grid))
+        drawn = draw_prompts(prompts, side, 4 * grid)
+        shown, carried = list(drawn), carried_over(drawn, has_box(prompts))
     losses: list[Tensor] = []
     ious: list[Tensor] = []
     for index in range(held.rounds):
@@ -134,10 +136,14 @@ def conversation_loss(
             dense=embed_masks(sam.prompt_encoder, shown, grid),
         )
         answer = decode(sam.mask_decoder, given)
+        if carried is not None:
+            answer = replace(answer, logits=answer.logits + carried[:, None])
         ambiguous = (prompts.kind == NOT_A_POINT).any(1) & (index == 0)
         loss, logits, iou = _round_loss(answer, target, ambiguous, held.minimised)
         losses, ious = [*losses, loss], [*ious, iou]
         shown = list(logits.detach())
+        if held.draws_prompts:
+            carried = carried_over(logits.detach(), torch.ones_like(ambiguous))
         prompts = with_click(prompts, *_error_clicks(logits.detach(), target, side))
     return torch.stack(losses).mean(), torch.stack(ious)
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from scipy import ndimage
 
 MOST_BLOBS = 3
-SMALLEST_RADIUS, LARGEST_RADIUS = 0.04, 0.33
+SMALLEST_RADIUS, LARGEST_RADIUS = 0.02, 0.45
 """Of a blob's mean radius, as a fraction of the picture's longer side."""
 
 SMALLEST_SHARE = 0.3
@@ -93,7 +93,7 @@ def _filled(
 ) -> Float32[np.ndarray, "row col"]:
     """Fill a shape with another grey; some of what was there shines through, the edge is soft."""
     mean = float(unit[shape].mean())
-    contrast = rng.uniform(0.06, 0.5) * rng.choice([-1, 1])
+    contrast = rng.uniform(0.04, 0.45) * rng.choice([-1, 1])
     grey = np.clip(mean + contrast, 0.02, 1)
     inside = grey + rng.uniform(0, 0.8) * (unit - mean)
     weight = ndimage.gaussian_filter(shape.astype(np.float32), rng.uniform(0.3, 1.2))

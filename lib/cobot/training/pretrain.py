@@ -19,6 +19,7 @@ from cobot.atomic import atomic_path
 from cobot.errors import ConfigError
 from cobot.sam.decoder import PromptTokens
 from cobot.sam.encoder import encode_image
+from cobot.sam.encoder_plan import choose_dtype
 from cobot.sam.frame import SAM_MEAN, SAM_STD
 from cobot.training.augment import TrainingPicture, training_picture
 from cobot.training.interactive_rounds import (
@@ -30,7 +31,7 @@ from cobot.training.pretrain_parts import DetailHead, build_optimisers
 from cobot.training.processes import mean_gradients
 from cobot.training.slice_bank import SliceBank
 
-SMALLEST_OBJECT_PX = 16
+SMALLEST_OBJECT_PX = 9
 DETAIL_WEIGHT = 0.5
 
 
@@ -176,7 +177,8 @@ class Pretrainer:
         for group in (group for one in self.optimisers for group in one.param_groups):
             group["lr"] = self.config.learning_rate_at(self.step)
         device = self.fabric.device
-        with torch.autocast(device.type, torch.bfloat16):
+        narrow = choose_dtype("auto", device) == torch.bfloat16
+        with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
             pixels = batch.pixels.to(device)
             embeddings = encode_image(self.sam.image_encoder, pixels)
             loss, ious = conversation_loss(

@@ -6,6 +6,8 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cobot.training.muon import Muon
+
 CELLS = 4
 """Of SAM's low-resolution masks, along a token's side."""
 
@@ -48,6 +50,6 @@ def build_optimisers(
     taken = {id(matrix) for matrix in matrices}
     rest = [one for one in (*sam.parameters(), *detail.parameters()) if id(one) not in taken]
     return (
-        torch.optim.Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, weight_decay=weight_decay),
         torch.optim.AdamW(rest, weight_decay=weight_decay),
     )
