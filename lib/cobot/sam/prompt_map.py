@@ -2,9 +2,9 @@
 
 SAM tells its decoder where a box lies by two tokens alone, and learns from a billion masks to read
 them. A small network with little to learn from reads a drawing much sooner: the ellipse that fills
-the box, or a spot at the clicks, in SAM's own mask prompt. And it answers with what it would change:
-half of the ellipse, or of the earlier answer that it was shown, is added to its logits. Its weights
-keep SAM's architecture; the addition has none.
+the box, or a spot at the clicks, in SAM's own mask prompt. And it answers with what it would
+change: half of the ellipse, or of the earlier answer that it was shown, is added to its logits. Its
+weights keep SAM's architecture; the addition has none.
 """
 
 import torch
