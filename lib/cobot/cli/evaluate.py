@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cobot.cli import evaluate_masks
+from cobot.cli import evaluate_interactive, evaluate_masks
 
 if TYPE_CHECKING:
     from cobot.sam.segmenter import SliceSegmenter
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Measure a model on labelled volumes.", no_args_is_help=True)
 app.command("masks")(evaluate_masks.masks)
+app.command("interactive")(evaluate_interactive.interactive)
 
 
 @app.callback()
