@@ -143,13 +143,13 @@ def test_all_labels_of_a_study_without_a_click(client, clinic):
 def test_a_batch_keeps_a_label_for_each_study_that_can_be_read(server, client, clinic):
     # MONAI Label's own defaults, which name a GPU.
     address = f"{server.address}/batch/infer"
-    begun = requests.post(f"{address}/segment_abdomen?images=all", timeout=60)
+    begun = requests.post(f"{address}/segment_abdomen?images=all", timeout=WAIT_S)
     assert begun.status_code == 200
     deadline = time.monotonic() + WAIT_S
-    while requests.get(address, timeout=60).json()["status"] not in ("DONE", "ERROR"):
+    while requests.get(address, timeout=WAIT_S).json()["status"] not in ("DONE", "ERROR"):
         assert time.monotonic() < deadline
         time.sleep(1)
-    assert requests.get(address, timeout=60).json()["status"] == "DONE"
+    assert requests.get(address, timeout=WAIT_S).json()["status"] == "DONE"
     for case, truth in clinic.truth.items():
         label = clinic.studies / "labels" / "original" / f"{case}.nii.gz"
         assert mean_dice(read_label_map(label), truth) > 0.2

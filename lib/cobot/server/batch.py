@@ -10,6 +10,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 
 from cobot.errors import CobotError
+from cobot.server.worker import end_with_server
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ class BatchAnswers(BatchInferTask):  # type: ignore[misc]
         Returns:
             Study to what is told of it: label, tag and params, or `error`.
         """
+        # In a process of its own nobody could see or stop it once the server is gone.
+        end_with_server()
         studies = sorted(self.get_images(request, datastore))
         most = int(request.get("max_batch_size") or 0)
         studies = studies[:most] if most > 0 else studies
