@@ -161,7 +161,8 @@ class RayEngine:
         crew.working[worker.segment.remote(portion)] = (worker, portion)
 
     def _worker(self) -> Any:
-        total = ray.cluster_resources()
+        resources: Any = ray.cluster_resources
+        total = resources()
         share = {
             "num_cpus": max(int(total.get("CPU", 1)) // self._workers, 1),
             "num_gpus": min(total.get("GPU", 0) / self._workers, 1),
