@@ -13,8 +13,6 @@ from cobot.batch.segmenting import SegmentedCase
 from cobot.errors import GridMismatchError
 from cobot.io import write_label_map
 from cobot.io.dicom_algorithm import Algorithm
-from cobot.io.dicom_seg import write_dicom_seg
-from cobot.io.rtstruct import write_rtstruct
 from cobot.volume import LabelMap
 
 DicomWriter = Callable[[LabelMap, Sequence[Path], Path, Algorithm], None]
@@ -90,17 +88,28 @@ def write_outputs(
     if wanted.separate:
         names |= _separate(label_map, folder, like)
     warnings: list[str] = []
-    for kind, name, writer, asked in (
-        ("dicom_seg", f"{case.name}_seg.dcm", write_dicom_seg, wanted.dicom_seg),
-        ("rtstruct", f"{case.name}_rtstruct.dcm", write_rtstruct, wanted.rtstruct),
-    ):
-        if asked:
-            trouble = _dicom(done, folder / name, writer, wanted.algorithm)
-            if trouble is None:
-                names[kind] = name
-            else:
-                warnings.append(f"no {kind} was written: {trouble}")
+    for kind, writer in _dicom_writers(wanted).items():
+        name = f"{case.name}_{kind.removeprefix('dicom_')}.dcm"
+        trouble = _dicom(done, folder / name, writer, wanted.algorithm)
+        if trouble is None:
+            names[kind] = name
+        else:
+            warnings.append(f"no {kind} was written: {trouble}")
     return WrittenFiles(names, tuple(warnings))
+
+
+def _dicom_writers(wanted: WantedFiles) -> dict[str, DicomWriter]:
+    """Kind to what writes it; the libraries behind are slow to load and loaded when wanted."""
+    writers: dict[str, DicomWriter] = {}
+    if wanted.dicom_seg:
+        from cobot.io.dicom_seg import write_dicom_seg
+
+        writers["dicom_seg"] = write_dicom_seg
+    if wanted.rtstruct:
+        from cobot.io.rtstruct import write_rtstruct
+
+        writers["rtstruct"] = write_rtstruct
+    return writers
 
 
 def _dicom(
