@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+from scipy import ndimage
 
 from cobot.atomic import atomic_path
 from cobot.io.contours import outlines
@@ -60,9 +61,12 @@ def write_rtstruct(
     labels = labels_with_voxels(label_map)
     structures = _structure_set(images, algorithm)
     names = unique_long_strings(list(labels.values()))
+    extents = ndimage.find_objects(label_map.voxels)
     for (value, label), name in zip(labels.items(), names, strict=True):
         structures.StructureSetROISequence.append(_roi(value, label, name, images, algorithm))
-        structures.ROIContourSequence.append(_contours(value, label_map, images))
+        structures.ROIContourSequence.append(
+            _contours(value, label_map, extents[value - 1], images)
+        )
         structures.RTROIObservationsSequence.append(_observation(value, label))
     carry_patient(images, structures)
     with atomic_path(file) as partial:
@@ -139,19 +143,22 @@ def _roi(value: int, label: str, name: str, images: DicomSource, algorithm: Algo
     return roi
 
 
-def _contours(value: int, label_map: LabelMap, images: DicomSource) -> Dataset:
+def _contours(
+    value: int, label_map: LabelMap, extent: tuple[slice, slice, slice], images: DicomSource
+) -> Dataset:
     contours = []
-    for k, (header, dataset) in enumerate(zip(images.grid.slices, images.slices, strict=True)):
-        mask = label_map.voxels[:, :, k].T == value
-        if not mask.any():
-            continue
-        for corners in outlines(mask):
+    cols, rows, ks = extent
+    for k in range(ks.start, ks.stop):
+        header, dataset = images.grid.slices[k], images.slices[k]
+        mask = label_map.voxels[cols, rows, k].T == value
+        for corners in outlines(mask) if mask.any() else ():
             contour = Dataset()
             contour.ContourNumber = len(contours) + 1
             contour.ContourImageSequence = [_image(dataset)]
             contour.ContourGeometricType = "CLOSED_PLANAR"
             contour.NumberOfContourPoints = len(corners)
-            contour.ContourData = _patient_mm(corners, header).ravel().tolist()
+            corners_mm = _patient_mm(corners + (cols.start, rows.start), header)
+            contour.ContourData = corners_mm.ravel().tolist()
             contours.append(contour)
     structure = Dataset()
     structure.ReferencedROINumber = value
