@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from bench_rounds import Row, Work, compare, matmul_flops_per_s
+from bench_rounds import Row, Work, Wrong, compare, matmul_flops_per_s, never
 from cobot.prompts import Prompts
 from cobot.sam.answer import SliceEmbedding
 from cobot.sam.build import build, encoder_shape
@@ -142,16 +142,23 @@ class Stage:
         return work
 
 
-def decoder_result(case: DecoderCase) -> DecoderResult:
-    """Time one kind of question, and hold the answers against each other."""
+def decoder_result(case: DecoderCase, wrong: Wrong = never) -> DecoderResult:
+    """Hold the answers to one kind of question against each other, and time what is equal."""
     stock, ours = Stage(case.name, case.device).works(case.item)
     title = f"{case.item}, {case.name}, {case.device}"
     # Counted first: what is recorded later is started as a whole, and nobody sees its products.
     reduced = flops(ours)
     expected, given = stock().flatten(), ours().flatten()
     surely = expected.abs() > ROUNDING * expected.abs().max()
+    differing = int((surely & ((expected > 0) != (given > 0))).sum())
     times = 1 if case.item == "prompts16" else TIMED_TOGETHER
-    row = compare(title, repeated(stock, times), repeated(ours, times), case.rounds, case.device)
+    row = compare(
+        title,
+        (repeated(stock, times), repeated(ours, times)),
+        case.rounds,
+        case.device,
+        lambda *found: differing > 0 or wrong(*found),
+    )
     rate = matmul_flops_per_s(torch.float32, case.device)
     return DecoderResult(
         row=replace(
@@ -161,7 +168,7 @@ def decoder_result(case: DecoderCase) -> DecoderResult:
             limit_s=flops(stock) / rate,
         ),
         pixels=expected.numel(),
-        differing=int((surely & ((expected > 0) != (given > 0))).sum()),
+        differing=differing,
         reduced_limit_s=reduced / rate,
     )
 

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import torch
 import typer
-from bench_rounds import Row, Work, compare_forms, matmul_flops_per_s
+from bench_rounds import Row, Work, Wrong, compare_forms, matmul_flops_per_s, never
 from cobot.adapters.attach import attach_adapters
 from cobot.adapters.config import AdapterConfig
 from cobot.sam.build import build_image_encoder, encoder_shape
@@ -105,7 +105,7 @@ def training(
     report(training_rows(Case(name, side, batch, device, depth, rounds)), output)
 
 
-def inference_rows(case: Case, compiled: bool = False) -> list[Row]:
+def inference_rows(case: Case, compiled: bool = False, wrong: Wrong = never) -> list[Row]:
     """Stock fp32 against each of our forms at one size; on CUDA also against stock bf16."""
     torch.manual_seed(0)
     encoder = build(case).eval().requires_grad_(False)
@@ -121,7 +121,7 @@ def inference_rows(case: Case, compiled: bool = False) -> list[Row]:
         rates = {dtype: matmul_flops_per_s(dtype, case.device) for dtype in DTYPES.values()}
         for against, reference in stock.items():
             works = {f"{case.title}: {form} / {against}": ours for form, _, ours in forms}
-            found = compare_forms(reference, works, case.rounds, case.device)
+            found = compare_forms(reference, works, case.rounds, case.device, wrong)
             rows += [
                 replace(row, limit_s=flops / rates[dtype])
                 for row, (_, dtype, _) in zip(found, forms, strict=True)
@@ -146,7 +146,7 @@ def inference_forms(
                 yield f"{name} compiled graph", dtype, _replay(made.encoder, pictures)
 
 
-def training_rows(case: Case, every_form: bool = True) -> list[Row]:
+def training_rows(case: Case, every_form: bool = True, wrong: Wrong = never) -> list[Row]:
     """Gradients by stock fp32, all blocks adapted, against ours.
 
     In bf16 and with the last half of the blocks adapted on a kept prefix; with every form also in
@@ -175,7 +175,7 @@ def training_rows(case: Case, every_form: bool = True) -> list[Row]:
         )
         for name, (model, embed) in forms.items()
     }
-    return compare_forms(stock, works, case.rounds, case.device)
+    return compare_forms(stock, works, case.rounds, case.device, wrong)
 
 
 def build(case: Case) -> ImageEncoderViT:

@@ -27,6 +27,9 @@ PRODUCT = {"cpu": (4096, 768, 3072), "cuda": (8192, 8192, 8192)}
 
 Work = Callable[[], Tensor]
 
+Wrong = Callable[[str, float, float], bool]
+"""Whether a form's result is too far from stock's: its name, relative error and cosine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -54,6 +57,8 @@ class Row:
         rel_err: norm of the difference of the results by the norm of stock's.
         cosine: of the results.
         limit_s: least seconds for the stock form's products at this machine's best rate.
+
+    Seconds and ratios of a form whose result was wrong are NaN: it was not timed.
     """
 
     item: str
@@ -80,39 +85,56 @@ class Row:
         return len(self.timed) - self.disturbed or len(self.timed)
 
 
-def compare(item: str, stock: Work, ours: Work, rounds: int, device: str = "cpu") -> Row:
-    """Run both in turn and lay them side by side; see `compare_forms`."""
-    (row,) = compare_forms(stock, {item: ours}, rounds, device)
+def never(item: str, rel_err: float, cosine: float) -> bool:
+    """Every form is timed, however far its result is from stock's."""
+    del item, rel_err, cosine
+    return False
+
+
+def compare(
+    item: str, works: tuple[Work, Work], rounds: int, device: str = "cpu", wrong: Wrong = never
+) -> Row:
+    """Run stock and ours in turn and lay them side by side; see `compare_forms`."""
+    stock, ours = works
+    (row,) = compare_forms(stock, {item: ours}, rounds, device, wrong)
     return row
 
 
 def compare_forms(
-    stock: Work, forms: Mapping[str, Work], rounds: int, device: str = "cpu"
+    stock: Work, forms: Mapping[str, Work], rounds: int, device: str = "cpu", wrong: Wrong = never
 ) -> list[Row]:
     """Run stock, then every form of ours, round after round; a row for each form.
 
-    The first runs of each are not timed.
+    The first runs of each are not timed. Their results are held against each other before anything
+    is, and a form that gave a wrong one is left out.
 
     Args:
         stock: the reference; gives its result.
         forms: name of the comparison to what gives the same in another way.
         rounds: at least 1.
         device: "cpu" or "cuda".
+        wrong: says so of a form that is not worth timing.
     """
-    expected = _warmed(stock, device)
-    given = {item: _warmed(ours, device) for item, ours in forms.items()}
-    timed = [_round(stock, forms, device) for _ in range(rounds)]
-    stock_peak_mb = peak_mb(stock, device)
-    return [
-        replace(
-            _row(item, [one[item] for one in timed]),
-            stock_peak_mb=stock_peak_mb,
-            peak_mb=peak_mb(ours, device),
-            rel_err=((given[item] - expected).norm() / expected.norm()).item(),
-            cosine=torch.nn.functional.cosine_similarity(given[item], expected, dim=0).item(),
-        )
-        for item, ours in forms.items()
-    ]
+    expected, found = _warmed(stock, device), dict[str, tuple[float, float]]()
+    for item, ours in forms.items():
+        given = _warmed(ours, device)
+        rel_err = ((given - expected).norm() / expected.norm()).item()
+        cosine = torch.nn.functional.cosine_similarity(given, expected, dim=0).item()
+        found[item] = rel_err, cosine
+    right = {item: ours for item, ours in forms.items() if not wrong(item, *found[item])}
+    timed = [_round(stock, right, device) for _ in range(rounds if right else 0)]
+    stock_peak_mb = peak_mb(stock, device) if right else None
+    rows = []
+    for item, (rel_err, cosine) in found.items():
+        row = Row(item, *[math.nan] * 5, timed=())
+        if item in right:
+            row = replace(
+                _row(item, [one[item] for one in timed]),
+                stock_peak_mb=stock_peak_mb,
+                peak_mb=peak_mb(right[item], device),
+            )
+        rows.append(replace(row, rel_err=rel_err, cosine=cosine))
+    return rows
 
 
 def alone(item: str, seconds: Sequence[float]) -> Row:

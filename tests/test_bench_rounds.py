@@ -1,6 +1,7 @@
 """The arithmetic of the benchmark's rounds; the clock is faked."""
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def faked(bench, monkeypatch, seconds, calibrations):
 def test_ratios_are_of_one_round_and_disturbed_rounds_are_left_out(bench, monkeypatch):
     seconds = [4.0, 2.0, 9.0, 3.0, 100.0, 1.0]
     faked(bench, monkeypatch, seconds, [1.0, 1.0, 1.0, 1.4, 1.0, 1.6])
-    row = bench.compare("x", lambda: torch.ones(4), lambda: torch.ones(4) * 1.1, rounds=3)
+    row = bench.compare("x", (lambda: torch.ones(4), lambda: torch.ones(4) * 1.1), rounds=3)
     assert (row.rounds, row.disturbed) == (2, 1)
     assert (row.stock_s, row.ours_s, row.ratio) == (6.5, 2.5, 2.5)
     assert row.ratio_p25 <= row.ratio <= row.ratio_p75
@@ -39,8 +40,32 @@ def test_ratios_are_of_one_round_and_disturbed_rounds_are_left_out(bench, monkey
 
 def test_where_all_were_disturbed_all_count_and_it_is_said(bench, monkeypatch):
     faked(bench, monkeypatch, [4.0, 2.0, 9.0, 3.0], [1.0, 2.0, 1.0, 2.0])
-    row = bench.compare("x", lambda: torch.ones(1), lambda: torch.ones(1), rounds=2)
+    row = bench.compare("x", (lambda: torch.ones(1), lambda: torch.ones(1)), rounds=2)
     assert (row.rounds, row.disturbed) == (2, 2)
+
+
+def test_a_wrong_result_is_not_timed(bench, monkeypatch):
+    faked(bench, monkeypatch, [4.0, 2.0, 6.0, 2.0], [1.0] * 4)
+    runs = []
+
+    def wrong():
+        runs.append("wrong")
+        return torch.ones(4) * 1.1
+
+    right, late = bench.compare_forms(
+        lambda: torch.ones(4),
+        {"right": lambda: torch.ones(4), "late": wrong},
+        rounds=2,
+        wrong=lambda item, rel_err, cosine: rel_err > 0.01,
+    )
+    assert (right.ratio, right.rel_err, runs) == (2.5, 0.0, ["wrong"])
+    assert (late.rounds, late.rel_err) == (0, pytest.approx(0.1, rel=1e-5))
+    assert math.isnan(late.ratio)
+    assert math.isnan(late.ours_s)
+    (alone,) = bench.compare_forms(
+        lambda: torch.ones(4), {"late": wrong}, rounds=2, wrong=lambda *_: True
+    )
+    assert math.isnan(alone.stock_s)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -118,6 +118,32 @@ def test_gates_fail_on_errors_and_on_differing_masks(bench, row):
     assert bench.bf16_gate(None).passed is None
 
 
+def test_a_wrong_answer_is_told_before_the_clock_starts(bench, monkeypatch):
+    import bench_rounds
+    from bench_goals import Task
+    from bench_report import Report, summary, to_markdown
+    from bench_tasks import run_task
+    from cobot.sam import reduced_decoder
+
+    def clock(*_):
+        pytest.fail("timed")
+
+    exact = reduced_decoder.decode_chosen
+
+    def askew(decoder, memory, asked):
+        right = exact(decoder, memory, asked)
+        return replace(right, logits=right.logits * 1.001)
+
+    monkeypatch.setattr(bench_rounds, "_seconds", clock)
+    monkeypatch.setattr("cobot.sam.answer.decode_chosen", askew)
+    monkeypatch.setattr("bench_decoder.matmul_flops_per_s", lambda *_: 1e9)
+    (line,) = run_task(Task("click", "tiny", 192), 1)
+    assert line.row.rel_err == pytest.approx(1e-3, rel=0.01)
+    assert [gate.passed for gate in bench.exactness([line])] == [False, True]
+    assert "not timed: wrong" in to_markdown(Report((line,), (), "somewhere"))
+    assert "click, tiny, cpu" in summary(line)
+
+
 def test_the_table_says_what_was_reached(bench, row):
     from bench_goals import PLAN
     from bench_report import Report, to_markdown
