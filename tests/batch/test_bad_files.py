@@ -191,7 +191,7 @@ def small_disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
-    options = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    options = ["-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)]
     if mount is None or subprocess.run([mount, *options], capture_output=True).returncode:
         pytest.skip("no right to mount a small tmpfs here")
     yield place
@@ -202,7 +202,7 @@ def test_a_full_disk_ends_the_run_with_one_error_and_the_next_goes_on(
     studies, small_disk, segment, box_everywhere
 ):
     filler = small_disk / "filler"
-    filler.write_bytes(b"x" * 40_000)
+    filler.write_bytes(b"x" * 110_000)
     out = small_disk / "out"
     with pytest.raises(ImageWriteError, match="(?i)no space left"):
         segment(studies, out=out, source=box_everywhere("liver"))
