@@ -36,6 +36,13 @@ def test_lossless_files_of_other_programs(name):
     np.testing.assert_array_equal(pixels, pydicom.dcmread(shipped(UNCOMPRESSED)).pixel_array)
 
 
+def test_other_byte_order_and_deflated_files():
+    pixels = read_pixels(shipped("MR_small_bigendian.dcm"))
+    np.testing.assert_array_equal(pixels, read_pixels(shipped(UNCOMPRESSED)))
+    deflated = shipped("image_dfl.dcm")
+    np.testing.assert_array_equal(read_pixels(deflated), pydicom.dcmread(deflated).pixel_array)
+
+
 def compress(files, compressor):
     """Replace the pixels by what GDCM makes of them."""
     for file in files:
