@@ -100,6 +100,7 @@ class Simulation:
     settings: ScoreSettings = field(default_factory=ScoreSettings)
     _kept: EmbeddingService = field(default_factory=lambda: EmbeddingService(EMBEDDING_BYTES))
     _shown: dict[str, list[AskedSlice]] = field(default_factory=dict)
+    _cache: SliceCache | None = None
 
     def dice(self, labelled: Sequence[str], seed: int) -> Mapping[str, Mapping[str, float]]:
         """Validation case to structure to 3D Dice, tight boxes, having learnt some cases."""
@@ -163,9 +164,10 @@ class Simulation:
         return self._shown[case]
 
     def _dataset(self, corrections: Sequence[Correction]) -> SliceDataset:
-        ratio = self.training.recipe.negative_ratio
-        cache = SliceCache(self.folder / "slices", self.data.task, ratio)
-        return SliceDataset(cache, list(corrections), self.data.task.window_groups())
+        if self._cache is None:
+            ratio = self.training.recipe.negative_ratio
+            self._cache = SliceCache(self.folder / "slices", self.data.task, ratio)
+        return SliceDataset(self._cache, list(corrections), self.data.task.window_groups())
 
     def _model(self, labelled: Sequence[str], seed: int) -> SliceSegmenter:
         """The base, or the base with what it learnt from some cases."""
