@@ -1,7 +1,7 @@
 """Studies for scripts/bench_server_crowd.py, and what annotators ask about them."""
 
-import hashlib
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,9 @@ from cobot.datasets.phantom import abdomen_phantom
 from cobot.datasets.scene import Phantom
 
 STRUCTURES = ("liver", "spleen", "right kidney", "left kidney")
+LEAST_VOXELS = 30
+"""Of a structure that is asked for."""
+
 UNHURRIED_S = 600
 """Of time caps: an answer that load cut short could not be compared."""
 
@@ -55,7 +58,7 @@ def session(name: str, phantom: Phantom, others: Sequence[str]) -> list[Asked]:
         phantom: the study itself.
         others: models that need no click.
     """
-    found = [one for one in STRUCTURES if phantom.truth.mask(one).sum() > 200]
+    found = [one for one in STRUCTURES if phantom.truth.mask(one).sum() >= LEAST_VOXELS]
     asked: list[tuple[str, dict[str, Any]]] = []
     clicks: dict[str, list[list[int]]] = {}
     for label in found:
@@ -100,8 +103,47 @@ def _middle(truth: np.ndarray, k: int) -> list[int]:
     return [*inside[nearest].tolist(), k]
 
 
-def fingerprint(voxels: np.ndarray, told: Mapping[str, Any]) -> str:
-    """An answer in one word: every voxel, and all that is told but for times and caches."""
-    lasting = {key: value for key, value in told.items() if key not in OF_THE_MOMENT}
-    text = json.dumps([voxels.shape, str(voxels.dtype), lasting], sort_keys=True)
-    return hashlib.sha256(text.encode() + voxels.tobytes()).hexdigest()
+def lasting(told: Mapping[str, Any]) -> str:
+    """All that is told of an answer but for times and caches, as text."""
+    kept = {key: value for key, value in told.items() if key not in OF_THE_MOMENT}
+    return json.dumps(kept, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, small enough to keep all of them.
+
+    Attributes:
+        shape: of the mask.
+        packed: its voxels, compressed.
+        told: see `lasting`.
+    """
+
+    shape: tuple[int, ...]
+    packed: bytes
+    told: str
+
+    @classmethod
+    def of(cls, voxels: np.ndarray, told: Mapping[str, Any]) -> "Reply":
+        """Keep an answer.
+
+        Args:
+            voxels: uint8.
+            told: as the client got it.
+        """
+        return cls(voxels.shape, zlib.compress(voxels.tobytes(), 1), lasting(told))
+
+    @property
+    def voxels(self) -> np.ndarray:
+        """The mask."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.shape)
+
+    def difference(self, other: "Reply") -> str:
+        """In words; empty if the answers are the same, voxel for voxel and word for word."""
+        if self == other:
+            return ""
+        if self.shape != other.shape:
+            return f"shape {self.shape}, not {other.shape}"
+        wrong = int((self.voxels != other.voxels).sum())
+        filled = int(np.maximum((self.voxels > 0).sum(), (other.voxels > 0).sum()))
+        return f"{wrong} voxels of {filled}" if wrong else "the same mask, other words"

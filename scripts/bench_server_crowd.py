@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from bench_crowd_plan import STRUCTURES, Asked, fingerprint, session, write_study
+from bench_crowd_plan import STRUCTURES, Asked, Reply, session, write_study
 from bench_server_click import MONAILabelClient, server
 from monailabel.client.client import MONAILabelClientException
 
@@ -37,10 +37,10 @@ EVERY_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer: what was asked, what came as one word, and how long it took."""
+    """What was asked, what came, and how long it took."""
 
     asked: Asked
-    word: str
+    reply: Reply
     seconds: float
 
 
@@ -157,7 +157,7 @@ def ask(client: MONAILabelClient, asked: Asked) -> Answered:
     seconds = time.perf_counter() - started
     voxels = sitk.GetArrayFromImage(sitk.ReadImage(file))
     Path(file).unlink()
-    return Answered(asked, fingerprint(voxels, told), seconds)
+    return Answered(asked, Reply.of(voxels, told), seconds)
 
 
 def watch(address: str, end: float, seen: Seen) -> None:
@@ -190,9 +190,9 @@ def summary(
 ) -> dict[str, Any]:
     """What was measured, as JSON."""
     differing = [
-        f"{one.asked.model}, {one.asked.study}, request {one.asked.number}"
+        f"{one.asked.model}, {one.asked.study}, request {one.asked.number}: {found}"
         for one in seen.answers
-        if one.word != alone[one.asked.study, one.asked.number].word
+        if (found := one.reply.difference(alone[one.asked.study, one.asked.number].reply))
     ]
     models = sorted({one.asked.model for one in seen.answers})
     by_model = {

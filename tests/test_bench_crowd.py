@@ -42,11 +42,15 @@ def test_every_model_is_asked_and_every_positive_click_lies_on_its_structure(ask
 
 def test_answers_differ_by_a_voxel_or_a_word_and_not_by_times_or_caches(plan):
     voxels = np.zeros((3, 3, 2), np.uint8)
+    voxels[0, 0] = 1
     told = {"notes": ["a"], "latencies": {"total": 1.0}, "slices_answered": 3}
-    word = plan.fingerprint(voxels, told)
-    assert word == plan.fingerprint(voxels.copy(), {**told, "latencies": {}, "slices_answered": 0})
-    assert word != plan.fingerprint(voxels, {**told, "notes": []})
+    one = plan.Reply.of(voxels, told)
+    assert np.array_equal(one.voxels, voxels)
+    other = plan.Reply.of(voxels.copy(), {**told, "latencies": {}, "slices_answered": 0})
+    assert one.difference(other) == ""
+    assert one.difference(plan.Reply.of(voxels, {**told, "notes": []})).endswith("other words")
     changed = voxels.copy()
     changed[1, 1, 1] = 1
-    assert word != plan.fingerprint(changed, told)
-    assert word != plan.fingerprint(voxels.reshape(3, 2, 3), told)
+    assert one.difference(plan.Reply.of(changed, told)) == "1 voxels of 3"
+    turned = plan.Reply.of(voxels.reshape(3, 2, 3), told)
+    assert one.difference(turned) == "shape (3, 3, 2), not (3, 2, 3)"
