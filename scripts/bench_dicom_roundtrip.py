@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import nibabel as nib
 import numpy as np
@@ -114,7 +114,7 @@ def complete_copy(series: Path, scratch: Path) -> Path:
 
 def truth_on(volume: Volume, truth: Path) -> LabelMap:
     """The label map turned onto the axes of the series; its grid must be the same but for flips."""
-    image = nib.load(truth)
+    image: Any = nib.load(truth)
     wanted = nib.io_orientation(volume.affine)
     turned = image.as_reoriented(
         nib.orientations.ornt_transform(nib.io_orientation(image.affine), wanted)

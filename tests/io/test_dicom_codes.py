@@ -9,6 +9,7 @@ from cobot.io.dicom_codes import (
     ABNORMAL_STRUCTURE,
     ANATOMICAL_STRUCTURE,
     ANATOMY,
+    ARTIFICIAL_INTELLIGENCE,
     LEFT,
     RIGHT,
     TISSUE,
@@ -25,6 +26,10 @@ ALL = [*ANATOMY.values(), *ABNORMAL.values(), ABNORMAL_STRUCTURE, ANATOMICAL_STR
 @pytest.mark.parametrize("code", [*ALL, TISSUE, LEFT, RIGHT], ids=lambda code: code.meaning)
 def test_code_and_meaning_are_the_standards(code):
     assert (code.value, code.meaning) in STANDARD
+
+
+def test_kind_of_algorithm_is_the_standards():
+    assert codes.DCM.ArtificialIntelligence == ARTIFICIAL_INTELLIGENCE
 
 
 @pytest.mark.parametrize("dataset", [ABDOMEN, SPLEEN, HEAD_NECK], ids=lambda d: d.name)

@@ -32,7 +32,8 @@ def outlines(mask: Mask) -> Iterator[PointsXy]:
     """
     for row, col, piece in _simple_pieces(mask):
         # "low": pixels that touch at a corner belong to different outlines.
-        for contour in find_contours(np.pad(piece, 1).astype(float), 1 - OUTSET_PX, "low"):
+        padded = np.pad(piece, 1).astype(float)
+        for contour in find_contours(padded, 1 - OUTSET_PX, "low"):  # type: ignore[no-untyped-call]
             corners = contour[:-1, ::-1] - 1 + (col, row)
             yield _without_straight(np.round(corners, 6))
 

@@ -13,6 +13,7 @@ from pydicom.sr.coding import Code
 ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 TISSUE = Code("85756007", "SCT", "Tissue")
+ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 LEFT = Code("7771000", "SCT", "Left")
 RIGHT = Code("24028007", "SCT", "Right")
 

@@ -95,9 +95,10 @@ def is_image(dataset: Dataset) -> bool:
     last slice is refused and not passed over.
     """
     storage = storage_class(dataset)
-    if storage in pydicom.uid.UID_dictionary:
-        return "Image Storage" in storage.name
-    return "Rows" in dataset
+    # A class that is not the standard's has its UID for a name.
+    if storage.name == storage:
+        return "Rows" in dataset
+    return "Image Storage" in storage.name
 
 
 def slice_header(dataset: Dataset, path: Path) -> SliceHeader:

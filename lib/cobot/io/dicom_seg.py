@@ -15,13 +15,12 @@ import highdicom as hd
 import numpy as np
 from jaxtyping import Integer
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from cobot.atomic import atomic_path
 from cobot.errors import GridMismatchError, ImageReadError
 from cobot.io.dicom_algorithm import MAKER, Algorithm, unique_long_strings
-from cobot.io.dicom_codes import structure_code
+from cobot.io.dicom_codes import ARTIFICIAL_INTELLIGENCE, structure_code
 from cobot.io.dicom_source import (
     PATIENT_TAGS,
     STUDY_TAGS,
@@ -175,7 +174,7 @@ def _as_source(dataset: Dataset, across_mm: float) -> Dataset:
 def _segments(labels: dict[int, str], algorithm: Algorithm) -> list[hd.seg.SegmentDescription]:
     identification = hd.AlgorithmIdentificationSequence(
         name=algorithm.name,
-        family=codes.DCM.ArtificialIntelligence,
+        family=ARTIFICIAL_INTELLIGENCE,
         version=algorithm.version,
         source=MAKER,
     )

@@ -146,7 +146,7 @@ def _roi(value: int, label: str, name: str, images: DicomSource, algorithm: Algo
 def _contours(
     value: int, label_map: LabelMap, extent: tuple[slice, slice, slice], images: DicomSource
 ) -> Dataset:
-    contours = []
+    contours: list[Dataset] = []
     cols, rows, ks = extent
     for k in range(ks.start, ks.stop):
         header, dataset = images.grid.slices[k], images.slices[k]
