@@ -96,7 +96,8 @@ def untouched_adapter() -> AdapterFile:
 
 @pytest.fixture(scope="module")
 def server(clinic, start_server):
-    return start_server(clinic.studies, "--labels", ",".join(NAMES))
+    # Scoring in the background would be one more to wait for.
+    return start_server(clinic.studies, "--labels", ",".join(NAMES), "--no-scoring")
 
 
 @pytest.fixture(scope="module")

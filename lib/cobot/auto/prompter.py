@@ -50,11 +50,10 @@ class LabelPrompter(nn.Module):
         self.presence_bias = nn.Parameter(torch.zeros(labels))
         self.presence_peak = nn.Parameter(torch.full((labels,), 0.5))
         self.carried = nn.Parameter(torch.full((labels,), 0.5))
-        for layer in (self.enter, self.widen, self.guess):
-            nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
-            nn.init.zeros_(layer.bias)
         # Most places belong to no label.
-        nn.init.constant_(self.guess.bias, -2.0)
+        for layer, start in ((self.enter, 0.0), (self.widen, 0.0), (self.guess, -2.0)):
+            nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
+            layer.bias = nn.Parameter(torch.full((layer.out_channels,), start))
 
     def forward(self, features: Float[Tensor, "b c g g"]) -> LabelGuess:
         """Look for every label on embedded slices."""

@@ -1,13 +1,16 @@
 """What a set of label prompts was learnt for and how it is built: plain values, written as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from cobot.errors import AdapterError
 from cobot.intensity import FixedWindow, PercentileWindow, WindowRule
 from cobot.training.task import TrainingTask
 
-_WINDOWS = {"fixed": FixedWindow, "percentile": PercentileWindow}
+_WINDOWS: Mapping[str, Callable[..., WindowRule]] = {
+    "fixed": FixedWindow,
+    "percentile": PercentileWindow,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,10 @@ def _task(values: Mapping[str, object]) -> TrainingTask:
 
 def _as_json(rule: WindowRule) -> dict[str, object]:
     """A window as a kind and its two numbers."""
-    for kind, form in _WINDOWS.items():
-        if isinstance(rule, form):
-            return {"kind": kind, **asdict(rule)}
+    if isinstance(rule, FixedWindow):
+        return {"kind": "fixed", **asdict(rule)}
+    if isinstance(rule, PercentileWindow):
+        return {"kind": "percentile", **asdict(rule)}
     raise AdapterError(
         f"Label prompts cannot keep the window {rule}; give two numbers or a preset."
     )
@@ -116,4 +120,4 @@ def _as_json(rule: WindowRule) -> dict[str, object]:
 def _from_json(values: Mapping[str, object]) -> WindowRule:
     loose = dict(values)
     form = _WINDOWS[str(loose.pop("kind"))]
-    return form(**loose)  # type: ignore[arg-type]
+    return form(**loose)

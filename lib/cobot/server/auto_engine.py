@@ -1,6 +1,7 @@
 """Answers with all labels of a data set, without a prompt, where the adapter in use can do it."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,16 @@ from cobot.auto.files import LabelPrompts, read_auto_settings, read_label_prompt
 from cobot.auto.segment import AutoPlan, AutoSegmentation, segment_auto
 from cobot.auto.settings import AutoSettings
 from cobot.errors import AdapterError
-from cobot.server.engine import SliceEngine, Stopwatch
+from cobot.server.engine import InUse, SliceEngine, Stopwatch
 from cobot.server.following import AdapterSource
 from cobot.server.study import Study
 from cobot.volume import LabelMap
 
 TRAINED = "as trained"
 """Of windows: each label in the one it was learnt in."""
+
+CHANGE_S, LOOK_AGAIN_S = 120.0, 0.2
+"""How long a request waits for an adapter that another one is putting into use."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +101,8 @@ class AutoEngine:
         """
         watch = Stopwatch()
         with watch.step("model"):
-            in_use = self.slices.in_use()
-            prompts = self._loaded(in_use.adapter, dataset)
+            in_use = self._settled()
+            prompts = self._loaded(in_use, dataset)
         window = None if window_text == TRAINED else self.slices.window(study, window_text)
         plan = AutoPlan(embeddings=self.slices.embeddings, name=str(study.stamp))
         with self.slices.embeddings.requests_first():
@@ -113,7 +117,21 @@ class AutoEngine:
             trouble=in_use.trouble,
         )
 
-    def _loaded(self, version: str | None, dataset: str) -> LabelPrompts:
+    def _settled(self) -> InUse:
+        """What answers, once another request has finished changing the adapter.
+
+        A click may be answered by the version before; that one may not know the labels.
+        """
+        deadline = time.monotonic() + CHANGE_S
+        in_use = self.slices.in_use()
+        while not in_use.trouble and in_use.adapter != self._adapters.wanted():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_AGAIN_S)
+            in_use = self.slices.in_use()
+        return in_use
+
+    def _loaded(self, in_use: InUse, dataset: str) -> LabelPrompts:
         """The label prompts of the version in use, read once.
 
         Raises:
@@ -123,8 +141,10 @@ class AutoEngine:
             f"train one with `cobot train --dataset {dataset} --auto` and activate it, or choose a "
             "model that asks for clicks."
         )
+        version = in_use.adapter
         if version is None:
-            raise AdapterError(f"No adapter is in use, so nothing segments by itself: {cure}")
+            why = in_use.trouble or "No adapter is in use, so nothing segments by itself."
+            raise AdapterError(f"{why} Cure: {cure}")
         with self._reading:
             if self._prompts is None or self._prompts[0] != version:
                 found = read_label_prompts(self._store.show(version).folder)
