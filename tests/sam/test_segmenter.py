@@ -58,7 +58,8 @@ def test_many_prompts_at_once_equal_one_by_one(segmenter, embedding):
 
 
 def test_more_prompts_than_one_decoder_call_takes(segmenter, embedding, monkeypatch):
-    monkeypatch.setattr("cobot.sam.answer.PROMPTS_AT_ONCE", 2)
+    numbers = 2 * embedding.features.numel()
+    monkeypatch.setattr("cobot.sam.answer.IMAGE_NUMBERS_AT_ONCE", numbers)
     prompts = [Prompts(box_xyxy=np.array([10.0, 20.0, 30.0 + step, 50.0])) for step in range(5)]
     for answer, prompt in zip(segmenter.decode(embedding, prompts), prompts, strict=True):
         assert_same(answer, segmenter.decode(embedding, [prompt])[0])
