@@ -80,7 +80,10 @@ NO_VOLUME = {
         },
         "a localizer: 5 pictures in 2 orientations",
     ),
-    "multi-frame": ({"NumberOfFrames": 3}, "5 x multi-frame CT Image Storage; convert"),
+    "film": (
+        {"NumberOfFrames": 3, "Modality": "US"},
+        "5 x multi-frame CT Image Storage; convert",
+    ),
     "screenshot": (
         {"storage": SecondaryCaptureImageStorage, "ImagePositionPatient": None},
         "5 x Secondary Capture Image Storage without a place in the patient",
@@ -101,6 +104,12 @@ def test_what_is_no_volume_is_listed_with_its_reason(tmp_path, hu, write_ct_seri
     assert skip.name == "other [1.2.9]"
     assert skip.reason.startswith(reason)
     assert not skip.fault
+
+
+def test_a_ct_of_several_frames_is_a_fault(tmp_path, hu, write_ct_series):
+    write_ct_series(tmp_path / "ct", hu[:, :, :1], NumberOfFrames=3)
+    ((_, reason),) = faults(scan_series(tmp_path))
+    assert reason.startswith("1 x multi-frame CT Image Storage; convert it to NIfTI")
 
 
 def test_other_modalities_and_short_series_can_be_asked_for(tmp_path, hu, write_ct_series):

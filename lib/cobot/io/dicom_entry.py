@@ -33,6 +33,7 @@ class DicomEntry:
         position: ImagePositionPatient to a hundredth of a millimetre; empty where there is none.
         orientation: ImageOrientationPatient to a tenth, which is enough to tell planes apart.
         no_slice: why the file is not a slice of a volume; empty where it is one.
+        multi_frame: a picture of several frames, which is not read here.
         called_localizer: the description of its series speaks of a scout.
         is_directory: a DICOMDIR, which lists other files.
     """
@@ -45,6 +46,7 @@ class DicomEntry:
     position: tuple[float, ...]
     orientation: tuple[float, ...]
     no_slice: str
+    multi_frame: bool
     called_localizer: bool
     is_directory: bool
 
@@ -90,6 +92,7 @@ def _entry(dataset: Dataset, path: Path) -> DicomEntry:
         position=_rounded(dataset, "ImagePositionPatient", 2),
         orientation=_rounded(dataset, "ImageOrientationPatient", 1),
         no_slice=_no_slice(dataset),
+        multi_frame=is_image(dataset) and _is_multi_frame(dataset),
         called_localizer=bool(LOCALIZER_WORDS.search(str(dataset.get("SeriesDescription") or ""))),
         is_directory=storage_class(dataset) == MediaStorageDirectoryStorage,
     )
@@ -101,13 +104,17 @@ def _no_slice(dataset: Dataset) -> str:
         return f"{storage}, which holds no pictures"
     if LOCALIZER_TYPES & {str(word).upper() for word in dataset.get("ImageType") or ()}:
         return "localizer"
-    if int(dataset.get("NumberOfFrames") or 1) != 1:
+    if _is_multi_frame(dataset):
         return f"multi-frame {storage}; convert it to NIfTI, for example with dcm2niix"
     if int(dataset.get("SamplesPerPixel") or 1) != 1:
         return f"colour {storage}"
     if "Rows" in dataset and not dataset.get("ImagePositionPatient"):
         return f"{storage} without a place in the patient, such as a screenshot or a radiograph"
     return ""
+
+
+def _is_multi_frame(dataset: Dataset) -> bool:
+    return int(dataset.get("NumberOfFrames") or 1) != 1
 
 
 def _rounded(dataset: Dataset, field: str, digits: int) -> tuple[float, ...]:

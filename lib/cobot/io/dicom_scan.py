@@ -43,8 +43,9 @@ class SkippedSeries:
     Attributes:
         name: its folder and SeriesInstanceUID, or the file, below the scanned folder.
         reason: what it is, and the cure where there is one.
-        fault: True where something is wrong that a person should look at (damaged, forbidden,
-            contradictory); False where it simply is not a volume, such as a report or a scout.
+        fault: True where a person should look at it (damaged, forbidden, contradictory, or a CT or
+            MR of several frames a file); False where it simply is not a volume, such as a report
+            or a scout.
     """
 
     name: str
@@ -176,8 +177,10 @@ def _series(
     """The series that these files make, or None; what is left out joins `skipped`."""
     name = _name(files, root)
     for reason in dict.fromkeys(entry.no_slice for entry in files if entry.no_slice):
-        count = sum(entry.no_slice == reason for entry in files)
-        skipped.append(SkippedSeries(name, f"{count} x {reason}"))
+        alike = [entry for entry in files if entry.no_slice == reason]
+        # A CT that would be segmented if only it were stored otherwise.
+        fault = any(entry.multi_frame and entry.modality in modalities for entry in alike)
+        skipped.append(SkippedSeries(name, f"{len(alike)} x {reason}", fault))
     slices = [entry for entry in files if not entry.no_slice]
     if not slices:
         return None
