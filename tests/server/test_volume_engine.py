@@ -99,11 +99,11 @@ def test_the_answer_lies_on_the_grid_and_a_click_asks_only_what_it_can_change(en
     assert back.structures["block"].confidence == one.structures["block"].confidence
 
 
-def test_memory_changes_no_answer(engine, study, segmenter):
+def test_memory_changes_no_answer(engine, study, segmenter, clock):
     asked = [target([18, 20, 3], [19, 21, 6], off=[[10, 10, 5]])]
     engine.segment(study, [target([18, 20, 3])], "auto", 60.0)
     warm = engine.segment(study, asked, "auto", 60.0)
-    fresh = VolumeEngine(SliceEngine(lambda: segmenter), step_bytes=0, rule=EVERYWHERE)
+    fresh = VolumeEngine(SliceEngine(lambda: segmenter), 0, EVERYWHERE, clock)
     alone = fresh.segment(study, asked, "auto", 60.0)
     assert alone.spent.slices_answered > warm.spent.slices_answered
     assert warm.label_map.voxels.tobytes() == alone.label_map.voxels.tobytes()
