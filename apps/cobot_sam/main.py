@@ -20,7 +20,8 @@ from cobot.server.leases import Leases
 from cobot.server.names import unknown_image
 from cobot.server.predictions import PredictionStore
 from cobot.server.scored_model import WantedScores
-from cobot.server.scoring import BackgroundScoring, studies_to_score
+from cobot.server.scoring import BackgroundScoring
+from cobot.server.study_list import studies_to_score
 from cobot.server.training_report import newest_first
 from cobot.server.training_routes import is_training
 from cobot.server.volume_engine import VolumeEngine

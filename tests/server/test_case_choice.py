@@ -13,6 +13,7 @@ from cobot.server.datastore import KeepingDatastore
 from cobot.server.following import BaseAlone
 from cobot.server.leases import Leases
 from cobot.server.scored_model import WantedScores
+from cobot.server.study_list import studies_to_score
 from fastapi import HTTPException
 
 UNSURE = {"a": 0.1, "b": 0.5, "c": 0.3, "d": 0.2}
@@ -165,3 +166,9 @@ def test_an_option_that_cannot_be_is_refused_with_what_can(
 def test_options_as_slicer_sends_them(chooser, datastore):
     asked = {"lease_minutes": "10080", "another": 0, "signal": ["predicted_iou", "x"], "label": ""}
     assert chooser.next_case("hybrid", asked, datastore)["id"] == "a"
+
+
+def test_studies_without_a_label_are_scored_first(datastore, studies):
+    label(datastore, "a")
+    assert list(studies_to_score(datastore)) == ["b", "c", "d", "a"]
+    assert studies_to_score(datastore)["b"] == (studies / "b.nii.gz").resolve()

@@ -8,13 +8,13 @@ from typing import Annotated, Any, final
 
 import numpy as np
 from fastapi import HTTPException
-from monailabel.interfaces.datastore import Datastore
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cobot.selection.case_scores import SIGNALS, CaseScores, Signal
 from cobot.selection.choose import UNSCORED, Choice, Pool, choose
 from cobot.server.leases import Leases
 from cobot.server.scored_model import WantedScores
+from cobot.server.study_list import StudyList
 
 LEASE_MINUTES = 60
 MOST_MINUTES = 7 * 24 * 60
@@ -71,7 +71,7 @@ class CaseChooser:
     def __init__(
         self, leases: Leases, scores: WantedScores | None, seed: int | None = None
     ) -> None:
-        """Choose among the images of whichever datastore is given.
+        """Choose among the images of whichever studies are given.
 
         Args:
             leases: who is at which case.
@@ -83,7 +83,7 @@ class CaseChooser:
         self._choosing = threading.Lock()
 
     def next_case(
-        self, strategy: str, request: Mapping[str, Any], datastore: Datastore
+        self, strategy: str, request: Mapping[str, Any], studies: StudyList
     ) -> dict[str, Any] | None:
         """What is next for the annotator `client_id`; None if every image has a label.
 
@@ -95,14 +95,14 @@ class CaseChooser:
         options = read_next_options(request)
         annotator = str(request.get("client_id") or "")
         with self._choosing:
-            unlabelled = datastore.get_unlabeled_images()
+            unlabelled = studies.get_unlabeled_images()
             if not unlabelled:
                 return None
             mine = [] if options.another else self._leases.held_by(annotator, unlabelled)
             choice = (
                 Choice(mine[0], "You have it already; ask for another, or submit it.")
                 if mine
-                else self._chosen(strategy, unlabelled, options, datastore)
+                else self._chosen(strategy, unlabelled, options, studies)
             )
             lease = self._leases.take(choice.case, annotator, options.lease_minutes * 60.0)
         ends = datetime.fromtimestamp(lease.ends_s, timezone.utc)
@@ -113,19 +113,19 @@ class CaseChooser:
         strategy: str,
         unlabelled: Sequence[str],
         options: NextCaseOptions,
-        datastore: Datastore,
+        studies: StudyList,
     ) -> Choice:
         free = self._leases.free(unlabelled)
         if not free:
             raise HTTPException(409, self._all_taken(unlabelled))
         pool = Pool(dict.fromkeys(free))
         if strategy not in UNSCORED and self._scores is not None:
-            pool = self._pool(set(free), datastore, self._scores)
+            pool = self._pool(set(free), studies, self._scores)
         return choose(strategy, pool, self._rng, options.signal, options.label)
 
-    def _pool(self, free: set[str], datastore: Datastore, scores: WantedScores) -> Pool:
+    def _pool(self, free: set[str], studies: StudyList, scores: WantedScores) -> Pool:
         """Cases that are labelled or in somebody's hands are covered: their like can wait."""
-        images = {one: Path(datastore.get_image_uri(one)) for one in datastore.list_images()}
+        images = {one: Path(studies.get_image_uri(one)) for one in studies.list_images()}
         known: dict[str, CaseScores | None] = scores.of(images)
         covered = [one.vector for name, one in known.items() if one and name not in free]
         return Pool({name: known.get(name) for name in free}, covered)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from monailabel.interfaces.datastore import Datastore
-
 from cobot.errors import AdapterError, CobotError
 from cobot.intensity import window_rule
 from cobot.io import read_volume
@@ -22,7 +20,6 @@ from cobot.selection.case_scores import CaseScores
 from cobot.selection.score_case import score_case
 from cobot.server.engine import K_AXIS, InUse
 from cobot.server.scored_model import ScoredModel, WantedScores
-from cobot.training.corrections import FINAL_TAG
 
 logger = logging.getLogger(__name__)
 
@@ -246,14 +243,6 @@ class BackgroundScoring:
         if self._busy():
             return BUSY_AGAIN_S
         return self._last_request_s + self._quiet_s - time.monotonic()
-
-
-def studies_to_score(datastore: Datastore) -> dict[str, Path]:
-    """Name to file of every image, those without a label first: they are what can be chosen."""
-    names = datastore.list_images()
-    labelled = {one for one in names if FINAL_TAG in datastore.get_labels_by_image_id(one)}
-    ordered = sorted(names, key=lambda one: (one in labelled, one))
-    return {one: Path(datastore.get_image_uri(one)) for one in ordered}
 
 
 def lower_priority(by: int = NICER) -> None:

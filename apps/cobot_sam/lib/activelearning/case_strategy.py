@@ -17,7 +17,7 @@ DESCRIPTIONS: Mapping[StrategyName, str] = {
 }
 
 
-class CaseStrategy(Strategy):  # type: ignore[misc]
+class CaseStrategy(Strategy):
     """Final. One strategy under its name."""
 
     def __init__(self, name: StrategyName, chooser: CaseChooser) -> None:
