@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,7 +58,6 @@ class Row:
         reader: file format and who read it.
         voxels: of all labels in the NIfTI file.
         different: voxels whose label differs.
-        seconds: for writing the file.
         kib: size of the file.
     """
 
@@ -67,7 +65,6 @@ class Row:
     reader: str
     voxels: int
     different: int
-    seconds: float
     kib: float
 
 
@@ -143,11 +140,9 @@ def segmented(volume: Volume, drawn: LabelMap) -> LabelMap:
 def round_trip(what: str, label_map: LabelMap, source: tuple[Path, ...], here: Path) -> list[Row]:
     """Write three files and read them with five readers."""
     algorithm = Algorithm(adapter="")
-    seconds = {
-        "nifti": timed(lambda: write_label_map(label_map, here / "mask.nii.gz")),
-        "seg": timed(lambda: write_dicom_seg(label_map, source, here / "seg.dcm", algorithm)),
-        "rt": timed(lambda: write_rtstruct(label_map, source, here / "rtstruct.dcm", algorithm)),
-    }
+    write_label_map(label_map, here / "mask.nii.gz")
+    write_dicom_seg(label_map, source, here / "seg.dcm", algorithm)
+    write_rtstruct(label_map, source, here / "rtstruct.dcm", algorithm)
     expected = simpleitk_voxels(here / "mask.nii.gz")
     files = {"nifti": "mask.nii.gz", "seg": "seg.dcm", "rt": "rtstruct.dcm"}
     readers: Mapping[tuple[str, str], Callable[[], np.ndarray]] = {
@@ -171,18 +166,10 @@ def round_trip(what: str, label_map: LabelMap, source: tuple[Path, ...], here: P
             reader,
             int(np.count_nonzero(expected)),
             int(np.count_nonzero(read() != expected)),
-            seconds[kind],
             (here / files[kind]).stat().st_size / 1024,
         )
         for (kind, reader), read in readers.items()
     ]
-
-
-def timed(work: Callable[[], None]) -> float:
-    """Seconds that it takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def checked(file: Path) -> str:
@@ -202,12 +189,12 @@ def table(
 ) -> str:
     """The rows in Markdown, and dciodvfy's verdicts."""
     lines = [
-        "| label map | format, reader | voxels | different | s to write | KiB |",
-        "|---|---|---:|---:|---:|---:|",
+        "| label map | format, reader | voxels | different | KiB |",
+        "|---|---|---:|---:|---:|",
     ]
     lines += [
         f"| {row.what} ({len(maps[row.what].labels)} labels) | {row.reader} | {row.voxels} | "
-        f"{row.different} | {row.seconds:.2f} | {row.kib:.0f} |"
+        f"{row.different} | {row.kib:.0f} |"
         for row in rows
     ]
     lines += ["", "dciodvfy:"]
