@@ -17,6 +17,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from cobot.sam.weights import default_weights_path
+
 SEGMENT = [sys.executable, "-m", "cobot.cli.main", "segment"]
 SAMPLE_S = 0.5
 REAL_OF_EACH = 6
@@ -37,6 +39,10 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(options.work, ignore_errors=True)
     options.work.mkdir(parents=True)
+    # A copy, so that new weights in the package do not change a run half-way.
+    weights = options.work / "tiny.safetensors"
+    shutil.copy(default_weights_path("tiny"), weights)
+    SEGMENT.extend(["--weights", str(weights)])
     {"mixed": mixed, "masks": masks, "ray": ray}[options.part](options)
 
 
@@ -88,7 +94,10 @@ def manifest_lines(out):
 
 def finished(out):
     """Masks that carry their final names."""
-    return sum(1 for _ in out.glob("[!.]*/*.nii.gz")) if out.exists() else 0
+    if not out.exists():
+        return 0
+    names = [name for name in os.listdir(out) if not name.startswith(".")]
+    return sum((out / name / f"{name}.nii.gz").is_file() for name in names)
 
 
 def make_phantoms(count, folder):
