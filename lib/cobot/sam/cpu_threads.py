@@ -61,20 +61,13 @@ def one_thread_each(device: torch.device) -> Iterator[int]:
             torch.set_num_threads(before)
 
 
-def side_by_side(
-    work: Callable[[Piece], Result], pieces: Sequence[Piece], lanes: int = MOST_LANES
-) -> list[Result]:
+def side_by_side(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
     """Results of independent pieces, in their order.
 
     Within `one_thread_each` by the calling thread and idle helpers, which begin there and so stay
     at one thread each; elsewhere, and within a piece of several, by the calling thread alone.
-
-    Args:
-        work: gives a piece's result.
-        pieces: in any number.
-        lanes: at most so many at once.
     """
-    helpers, count = _here.helpers, min(_here.lanes, lanes, len(pieces)) - 1
+    helpers, count = _here.helpers, min(_here.lanes, len(pieces)) - 1
     if helpers is None or count < 1:
         return [work(piece) for piece in pieces]
     left, results = deque(enumerate(pieces)), dict[int, Result]()

@@ -169,7 +169,8 @@ class SamFrame:
         )
         if self.region.shape != self.shape:
             whole = shown.new_full((len(flat), 1, *self.shape), OUTSIDE_LOGIT)
-            whole[(..., *self.region.slices)] = shown
+            rows, cols = self.region.slices
+            whole[..., rows, cols] = shown
             shown = whole
         return shown.reshape(*logits.shape[:-2], *self.shape)
 

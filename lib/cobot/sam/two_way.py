@@ -90,8 +90,8 @@ def two_way(
         parts = _cut(changed, slice_.positions)
         looks = first.cross_attn_token_to_image
         query = folded_query(looks, tokens + prompt)
-        glances = side_by_side(lambda part: glance(query, part.placed, part.image), parts)
-        tokens = _digest(first, tokens + put_together(looks, glances))
+        seen = side_by_side(lambda part: glance(query, part.placed, part.image), parts)
+        tokens = _digest(first, tokens + put_together(looks, seen))
         answer = _answer(first, tokens, prompt)
     before = first
     for layer in others:
