@@ -52,7 +52,7 @@ def study(tmp_path_factory) -> Study:
 
 @pytest.fixture(scope="module")
 def server(study, start_server):
-    return start_server(study.file.parent, "--labels", "spleen,liver")
+    return start_server(study.file.parent, "--labels", "spleen,liver", "--no-scoring")
 
 
 @pytest.fixture(scope="module")
