@@ -100,12 +100,19 @@ def ray_cluster() -> Iterator[None]:
         "include_dashboard": False,
         "address": "local",
     }
-    ray.init(
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        ignore_reinit_error=True,
-        **(own if here else {}),
-    )
+    try:
+        ray.init(
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            ignore_reinit_error=True,
+            **(own if here else {}),
+        )
+    # Ray raises the bare class when it cannot start.
+    except Exception as error:
+        raise ConfigError(
+            f"Ray could not be {'started here' if here else 'joined'}: {error} Start it by hand "
+            "with `ray start --head`, set RAY_ADDRESS to what it says, and try again."
+        ) from error
     try:
         yield
     finally:
