@@ -153,14 +153,41 @@ def test_a_mask_loses_nothing_beyond_the_resize(frame, row, col, radius):
 def test_logits_are_read_at_each_pixels_centre(frame, seed, cells):
     """Against grid_sample in double precision, at the places that `points` gives."""
     logits = torch.randn(2, cells, cells, generator=torch.Generator().manual_seed(seed))
+    down, along = frame.region.slices
     rows, cols = np.mgrid[frame.region.slices]
     xy = frame.points(np.stack([cols, rows], axis=-1).reshape(-1, 2).astype(np.float64))
     places = torch.from_numpy((xy + 0.5) / frame.side_px * 2 - 1).reshape(1, *rows.shape, 2)
     expected = F.grid_sample(
         logits[None].double(), places, padding_mode="border", align_corners=False
     )
-    found = frame.mask_to_pixels(logits)[(..., *frame.region.slices)]
+    found = frame.mask_to_pixels(logits)[..., down, along]
     torch.testing.assert_close(found.double(), expected[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 8), (8, 16), (12, 16)])
+def test_as_many_pixels_as_cells_are_not_copied_where_the_square_is_padded(shape):
+    """A ramp down the square and one along it, read at the places that `points` gives."""
+    frame = SamFrame.fit(shape, (1.0, 1.0), 64)
+    cells = torch.arange(16.0)
+    logits = torch.stack([cells[:, None].expand(16, 16), cells.expand(16, 16)])
+    found = frame.mask_to_pixels(logits)
+    for axis in (0, 1):
+        xy = np.zeros((shape[axis], 2))
+        xy[:, 1 - axis] = np.arange(shape[axis])
+        places = ((frame.points(xy)[:, 1 - axis] + 0.5) / 4 - 0.5).clip(0, 15)
+        line = found[axis][:, 0] if axis == 0 else found[axis][0]
+        np.testing.assert_allclose(line.numpy(), places, atol=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(16, 20), (20, 16), (16, 16)])
+def test_a_region_with_as_many_pixels_as_cells(rows, cols):
+    """Narrow spacing down: the rows fill less of the square than there are cells."""
+    frame = SamFrame.fit((rows, cols), (0.5, 1.0), 64)
+    assert frame.content_px[0] < 64
+    ramp = torch.arange(16.0)[:, None].expand(16, 16)
+    xy = np.stack([np.zeros(rows), np.arange(rows)], axis=1)
+    places = ((frame.points(xy)[:, 1] + 0.5) / 4 - 0.5).clip(0, 15)
+    np.testing.assert_allclose(frame.mask_to_pixels(ramp)[:, 0].numpy(), places, atol=1e-4)
 
 
 def test_outside_the_region_is_surely_background():

@@ -164,13 +164,19 @@ class SamFrame:
             )
         ]
         down, along = (1 / step for step in steps)
-        shown = torch.ops.aten.upsample_bilinear2d(
-            flat, list(self.region.shape), False, down, along
-        )
+        rows, cols = self.region.shape
+        # Where as many pixels come out as cells go in, the operator copies, whatever the scale: one
+        # more is asked for and cut off.
+        size = [
+            pixels + (pixels == cells)
+            for pixels, cells in zip((rows, cols), flat.shape[-2:], strict=True)
+        ]
+        shown = torch.ops.aten.upsample_bilinear2d(flat, size, False, down, along)
+        shown = shown[..., :rows, :cols]
         if self.region.shape != self.shape:
             whole = shown.new_full((len(flat), 1, *self.shape), OUTSIDE_LOGIT)
-            rows, cols = self.region.slices
-            whole[..., rows, cols] = shown
+            inside = self.region.slices
+            whole[..., inside[0], inside[1]] = shown
             shown = whole
         return shown.reshape(*logits.shape[:-2], *self.shape)
 
