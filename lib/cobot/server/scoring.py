@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,6 @@ class BackgroundScoring:
         return ScoringStatus(len(images), scored, unreadable, adapter, self._running, trouble)
 
     def _run(self) -> None:
-        lower_priority()
         while True:
             try:
                 self._look()
@@ -206,7 +206,7 @@ class BackgroundScoring:
         """The scores of an image; None if it has something wrong: the others go on."""
         self._running = True
         try:
-            scores = self._computed(image, in_use, model)
+            scores = at_low_priority(lambda: self._computed(image, in_use, model))
             self._unreadable.pop(image_id, None)
             return scores
         except _ClosingError:
@@ -243,6 +243,25 @@ class BackgroundScoring:
         if self._busy():
             return BUSY_AGAIN_S
         return self._last_request_s + self._quiet_s - time.monotonic()
+
+
+def at_low_priority(work: Callable[[], CaseScores]) -> CaseScores:
+    """What work brings, in a thread of its own that gives way to others; raises what it raises.
+
+    Of its own, because a priority that was lowered cannot be raised again, and whoever loads a
+    model or puts an adapter into use, which requests wait for, must not be slow at it.
+    """
+    done: Future[CaseScores] = Future()
+
+    def run() -> None:
+        lower_priority()
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (raised again where it is waited for)
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="scoring an image", daemon=True).start()
+    return done.result()
 
 
 def lower_priority(by: int = NICER) -> None:
