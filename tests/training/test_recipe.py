@@ -28,6 +28,12 @@ def test_a_recipe_is_changed_by_name():
     assert Recipe.named("default", {"negative_ratio": 1, "epochs": 3}).negative_ratio == 1.0
 
 
+def test_a_cpu_makes_few_epochs_and_the_papers_stay():
+    assert (RECIPES["default"].epochs, RECIPES["default"].on_cpu().epochs) == (20, 3)
+    assert Recipe.named("default", {"epochs": 2}).on_cpu().epochs == 2
+    assert RECIPES["paper"].on_cpu() == RECIPES["paper"]
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -11,6 +11,10 @@ Schedule = Literal["constant", "cosine"]
 PromptStyle = Literal["box", "box+clicks"]
 
 
+CPU_EPOCHS = 3
+"""Of a dozen cases: minutes on two cores, where 20 would take hours (decision 8)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides a training, beside data, adapter and seed.
@@ -88,6 +92,10 @@ class Recipe:
         chosen = RECIPES[name]
         typed = {key: _typed(key, value, chosen) for key, value in (changes or {}).items()}
         return replace(chosen, **typed)
+
+    def on_cpu(self) -> "Recipe":
+        """With no more than `CPU_EPOCHS`; the paper's stays as it is."""
+        return self if self.name == "paper" else replace(self, epochs=min(self.epochs, CPU_EPOCHS))
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
