@@ -83,7 +83,7 @@ def test_ones_own_image_and_box_give_a_mask_on_its_grid(weights, small_phantom, 
 
 @pytest.fixture
 def store(weights, tmp_path):
-    """A store whose active version answers every box with nothing."""
+    """A store whose active version has nothing to correct: a box is answered with its ellipse."""
     loaded = load_sam("tiny", weights)
     trainee = build_trainee(loaded, AdapterConfig.named("lora+cobot"), 0)
     with torch.no_grad():
@@ -115,8 +115,10 @@ def test_an_adapter_is_shown_beside_its_frozen_base(weights, store, small_phanto
         assert part in text
     (row,) = (line for line in result.output.splitlines() if "liver" in line and "│" in line)
     adapted, base = (float(cell) for cell in row.strip("│ ").split("│")[1:])
-    assert adapted == 0 < base
-    assert not read_label_map(tmp_path / "out" / "patient_mask.nii.gz").voxels.any()
+    assert adapted != base
+    liver = read_label_map(tmp_path / "out" / "patient_mask.nii.gz").voxels > 0
+    assert liver.sum() == liver[8:31, 8:31, 2:4].sum()
+    assert liver.sum() / (23 * 23 * 2) == pytest.approx(np.pi / 4, abs=0.06)
 
 
 def test_the_phantoms_table_has_both_models(weights, store, small_phantom, tmp_path):
