@@ -20,7 +20,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        matrices: list[torch.nn.Parameter],
+        matrices: list[Tensor],
         lr: float = 1e-3,
         weight_decay: float = 0.1,
         momentum: float = 0.95,
