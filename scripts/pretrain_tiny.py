@@ -28,8 +28,10 @@ from lightning_fabric import Fabric
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 DEFAULT_STAGES = (
-    "128:2400:8:6e-4:2:drawn:50/8/10/32",
-    "192:3000:8:5e-4:2:drawn:55/6/9/30",
+    "128:600:8:8e-4:1:drawn:0.75:0.4:60/4/8/28",
+    "192:80:8:4e-4:2:drawn:0.65:0.4:60/4/8/28",
+    "128:400:8:8e-4:2:drawn:0.65:0.35:70/3/4/23",
+    "192:30:8:4e-4:3:drawn:0.6:0.35:70/3/4/23",
 )
 """The stages that made the shipped file from the one before it; see its model card."""
 
