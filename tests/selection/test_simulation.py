@@ -31,7 +31,8 @@ def data(tmp_path_factory):
     for number in range(4):
         i, j = np.mgrid[:32, :30]
         hu = np.full((32, 30, 3), -1000, np.int16)
-        hu[3:29, 3:27] = 0
+        # Of another size each: the ball's slice need not be among those that are looked at.
+        hu[3 : 29 - number, 3:27] = 0
         labels = np.zeros(hu.shape, np.uint8)
         labels[(i - 12 - number) ** 2 + (j - 14) ** 2 < 12 + 6 * number, 1] = 1
         hu[labels == 1] = 150

@@ -11,7 +11,7 @@ def label_colour(value: int) -> tuple[int, int, int]:
     """Red, green and blue of a label, 0 to 255.
 
     >>> label_colour(1)
-    (61, 75, 230)
+    (62, 111, 230)
     """
     hue = value * GOLDEN_ANGLE % 1
     bright = (0.9, 0.75)[value // 5 % 2]
@@ -25,7 +25,7 @@ def slicer_table(labels: Mapping[int, str]) -> str:
     >>> print(slicer_table({1: "left kidney"}))
     # Color table: value name red green blue alpha
     0 background 0 0 0 0
-    1 left_kidney 61 75 230 255
+    1 left_kidney 62 111 230 255
     <BLANKLINE>
     """
     lines = ["# Color table: value name red green blue alpha", "0 background 0 0 0 0"]
@@ -40,7 +40,7 @@ def itksnap_table(labels: Mapping[int, str]) -> str:
     """A label description file for ITK-SNAP: Segmentation > Import label descriptions.
 
     >>> print(itksnap_table({1: "liver"}).splitlines()[-1])
-        1    61   75  230        1  1  1    "liver"
+        1    62  111  230        1  1  1    "liver"
     """
     lines = [
         "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL",

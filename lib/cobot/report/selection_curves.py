@@ -94,7 +94,7 @@ class Difference:
     @property
     def is_noise(self) -> bool:
         """Whether the interval holds 0."""
-        return self.low <= 0 <= self.high
+        return bool(self.low <= 0 <= self.high)
 
 
 def area(x: Sequence[float], y: Sequence[float], first: float, last: float) -> float:

@@ -53,6 +53,7 @@ def training_picture(
     grid, content_px = _sampling_grid(size_mm, side_px, rng)
     frame = _sample(unit[None], grid, "bilinear")[0]
     layers = _sample(bank.layers[index, :, :rows, :cols].astype(np.float32), grid, "nearest")
+    frame[content_px[0] :] = frame[:, content_px[1] :] = 0
     layers[:, content_px[0] :] = layers[:, :, content_px[1] :] = 0
     frame, objects = _with_new_objects(frame, layers.astype(np.uint8), blob_probability, rng)
     return TrainingPicture(degraded(frame, rng), objects, content_px)
