@@ -13,13 +13,13 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import torch
 from cobot.adapters.config import AdapterConfig
+from cobot.cli.train import read_changes
 from cobot.datasets.pairs import image_label_pairs
 from cobot.errors import CobotError, ConfigError
 from cobot.report.method_scores import read_cells
@@ -155,12 +155,6 @@ def note(options: argparse.Namespace, cell: MethodCell) -> str:
         "seeds of the mean over a case's structures ± sd over cases (sd over seeds). Parameters "
         f"are the adapter's; all methods but freeze also train the mask decoder.\n\n    {command}"
     )
-
-
-def read_changes(texts: list[str]) -> Mapping[str, object]:
-    """Settings of the recipe, as NAME=VALUE."""
-    pairs = [text.partition("=") for text in texts]
-    return {name: json.loads(value) if value[:1].isdigit() else value for name, _, value in pairs}
 
 
 def read_options() -> argparse.Namespace:

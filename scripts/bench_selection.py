@@ -13,7 +13,6 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cobot.adapters.config import AdapterConfig
+from cobot.cli.train import read_changes
 from cobot.datasets.pairs import image_label_pairs
 from cobot.errors import CobotError, ConfigError
 from cobot.report.selection_curves import Played, write_selection
@@ -151,12 +151,6 @@ def _case(name: str) -> str:
 
 def _by_strategy(rounds: list[Round], strategies: list[str]) -> tuple[Round, ...]:
     return tuple(sorted(rounds, key=lambda one: (strategies.index(one.strategy), one.seed)))
-
-
-def read_changes(texts: list[str]) -> Mapping[str, object]:
-    """Settings of the recipe, as NAME=VALUE."""
-    pairs = [text.partition("=") for text in texts]
-    return {name: json.loads(value) if value[:1].isdigit() else value for name, _, value in pairs}
 
 
 def read_options() -> argparse.Namespace:

@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cobot.auto.settings import PrompterShape
-
-PEAK_LOGIT = 6.0
-"""The surest that a label's own guess is shown to the decoder."""
+from cobot.sam.prompt_map import PEAK_LOGIT
 
 
 @dataclass(frozen=True, slots=True, eq=False)

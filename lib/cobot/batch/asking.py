@@ -169,7 +169,7 @@ class MaskPrompts:
         return AskedSlices(
             {
                 slice_.index: found
-                for slice_ in slice_volume(coarse_volume(coarse.voxels, volume), plane)
+                for slice_ in slice_volume(volume.with_voxels(coarse.voxels), plane)
                 if (
                     found := [
                         (name, Prompts(box_xyxy=tight_box(slice_.pixels == value)))
@@ -194,11 +194,6 @@ class MaskPrompts:
 def cut_across(affine: Affine, axis: Axis) -> Plane:
     """The plane for an axis as a user names it."""
     return acquired_plane(affine) if axis == "auto" else plane_across(affine, "ijk".index(axis))
-
-
-def coarse_volume(voxels: np.ndarray, like: Volume) -> Volume:
-    """Voxels of a mask as a volume in the place of an image, to be cut like it."""
-    return like.with_voxels(voxels)
 
 
 def _pieces(
