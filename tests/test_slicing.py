@@ -7,7 +7,7 @@ import pytest
 from cobot.errors import GeometryError, GridMismatchError
 from cobot.geometry import check_affine
 from cobot.planes import plane_across
-from cobot.slicing import cut_slice, slice_volume, stack_masks
+from cobot.slicing import cut_slice, settle_overlaps, slice_volume, stack_masks
 from cobot.volume import Volume
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +118,10 @@ def test_spacing_of_a_slice_is_rows_then_columns():
     volume = Volume(np.zeros((2, 3, 4)), np.diag([0.5, 2, 5, 1]))
     spacings = [cut_slice(volume, plane_across(volume.affine, a), 0).spacing_mm for a in range(3)]
     assert spacings == [(5.0, 2.0), (5.0, 0.5), (2.0, 0.5)]
+
+
+def test_where_labels_overlap_the_surer_one_wins():
+    one = np.array([[3, 3, -1]], np.float32)
+    two = np.array([[5, 1, -2]], np.float32)
+    assert settle_overlaps([(2, one), (1, two)]).tolist() == [[1, 2, 0]]
+    assert settle_overlaps([(1, -two), (1, one)]).tolist() == [[1, 1, 1]]

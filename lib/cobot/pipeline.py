@@ -1,11 +1,8 @@
 """Segment a volume: the whole story on one page."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-from jaxtyping import Integer
 
 from cobot.errors import PromptError
 from cobot.intensity import IntensityWindow
@@ -13,7 +10,7 @@ from cobot.prompts import VolumePrompts
 from cobot.sam.answer import SliceMask
 from cobot.sam.embed_many import SliceJob, embed_many
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.slicing import slice_volume, stack_masks
+from cobot.slicing import settle_overlaps, slice_volume, stack_masks
 from cobot.volume import LabelMap, Volume
 
 
@@ -61,7 +58,8 @@ def segment_volume(
         answers[index] = dict(zip(asked[index][1], masks, strict=True))
     seconds = time.perf_counter() - started
     pictures = {
-        index: settle_overlaps(tuple(masks.items()), labels) for index, masks in answers.items()
+        index: settle_overlaps([(labels[label], found.logits) for label, found in masks.items()])
+        for index, masks in answers.items()
     }
     return VolumeSegmentation(
         label_map=stack_masks(
@@ -84,17 +82,3 @@ def _label_values(volume: Volume, prompts: VolumePrompts) -> dict[str, int]:
         target.require_inside(volume)
     names = dict.fromkeys(target.label for target in prompts.objects)
     return {label: value for value, label in enumerate(names, start=1)}
-
-
-def settle_overlaps(
-    masks: Sequence[tuple[str, SliceMask]], labels: Mapping[str, int]
-) -> Integer[np.ndarray, "row col"]:
-    """One label for each pixel: of the masks that claim it, the one with the highest logit.
-
-    Args:
-        masks: of one slice, by label; a label may come more than once.
-        labels: label to value.
-    """
-    logits = np.stack([np.where(found.mask, found.logits, -np.inf) for _, found in masks])
-    values = np.array([labels[label] for label, _ in masks], np.uint16)
-    return np.where(np.isfinite(logits).any(axis=0), values[logits.argmax(axis=0)], 0)

@@ -1,9 +1,9 @@
 """Cut a volume into slices and put masks back on the very voxels they came from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Float32, Integer, UInt16
 
 from cobot.errors import GeometryError, GridMismatchError
 from cobot.planes import Plane, Slice
@@ -39,6 +39,20 @@ def cut_slice(volume: Volume, plane: Plane, index: int) -> Slice:
 def slice_volume(volume: Volume, plane: Plane) -> Iterator[Slice]:
     """Every slice of the volume, in the order of the voxels."""
     return (cut_slice(volume, plane, index) for index in range(volume.shape[plane.axis]))
+
+
+def settle_overlaps(
+    claims: Sequence[tuple[int, Float32[np.ndarray, "row col"]]],
+) -> UInt16[np.ndarray, "row col"]:
+    """One value for each pixel: of those that claim it, the one with the highest logit.
+
+    Args:
+        claims: at least one value with its logits on the same slice; it claims the pixels above 0.
+            A value may come more than once.
+    """
+    values = np.array([value for value, _ in claims], np.uint16)
+    logits = np.stack([one for _, one in claims])
+    return np.where((logits > 0).any(axis=0), values[logits.argmax(axis=0)], np.uint16(0))
 
 
 def stack_masks(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cobot.auto.files import LabelPrompts
 from cobot.auto.recipe import AutoRecipe
-from cobot.auto.second_pass import LabelAnswer, part_boxes, settle_labels, settled
+from cobot.auto.second_pass import LabelAnswer, part_boxes, settled
 from cobot.auto.segment import AutoPlan, segment_auto
 from cobot.auto.train import case_dice, learn_label_prompts
 from cobot.errors import AdapterError
@@ -97,10 +97,3 @@ def test_an_answer_that_became_another_structure_is_not_taken():
     far = settled(first, LabelAnswer(np.roll(logits, 4, axis=0), 0.8))
     assert far.agreement == 0
     np.testing.assert_array_equal(far.answer.logits > 0, first)
-
-
-def test_where_labels_overlap_the_surer_one_wins():
-    one = LabelAnswer(np.array([[3, 3, -1]], np.float32), 0.9)
-    two = LabelAnswer(np.array([[5, 1, -2]], np.float32), 0.9)
-    found = settle_labels({"b": one, "a": two}, {"a": 1, "b": 2})
-    assert found.tolist() == [[1, 2, 0]]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Integer
 
 from cobot.auto.first_pass import LabelAnswer, ShownVolume
 from cobot.prompts import Prompts, tight_box
@@ -88,13 +87,3 @@ def settled(first: Mask, second: LabelAnswer) -> SecondAnswer:
         return SecondAnswer(second, agreement)
     kept = np.where(first, np.float32(1), np.float32(-1))
     return SecondAnswer(LabelAnswer(kept, second.predicted_iou), agreement)
-
-
-def settle_labels(
-    answers: Mapping[str, LabelAnswer], values: Mapping[str, int]
-) -> Integer[np.ndarray, "row col"]:
-    """One label for each pixel: of those that claim it, the one with the highest logit."""
-    logits = np.stack([one.logits for one in answers.values()])
-    order = np.array([values[name] for name in answers], np.uint16)
-    claimed: Bool[np.ndarray, "row col"] = (logits > 0).any(axis=0)
-    return np.where(claimed, order[logits.argmax(axis=0)], np.uint16(0))

@@ -6,19 +6,20 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float32
 
 from cobot.auto.consistency import DEFAULT_CONSISTENCY, ConsistencyRule, LabelStack, consistent
 from cobot.auto.files import LabelPrompts
 from cobot.auto.first_pass import LabelAnswer, ShownVolume, first_looks
 from cobot.auto.grow import followed_labels
-from cobot.auto.second_pass import second_looks, settle_labels
+from cobot.auto.second_pass import second_looks
 from cobot.errors import AdapterError
 from cobot.intensity import IntensityWindow
 from cobot.sam.embed_many import BatchPlan
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SliceSegmenter
 from cobot.shapes import Mask
-from cobot.slicing import stack_masks
+from cobot.slicing import settle_overlaps, stack_masks
 from cobot.volume import LabelMap, Volume
 
 EMBEDDINGS_BYTES = 2**30
@@ -110,7 +111,7 @@ def segment_auto(
     shown = ShownVolume.of(volume, prompts, window, plan.name)
     values = {name: value for value, name in enumerate(prompts.settings.names, start=1)}
     prompts.prompter.to(segmenter.device)
-    found = _first(shown, segmenter, prompts, batches)
+    found = _first(shown, segmenter, prompts, values, batches)
     first_s = time.perf_counter() - started
     if plan.consistency is not None:
         expected = {values[name]: count for name, count in prompts.settings.components.items()}
@@ -160,17 +161,20 @@ def label_masks(stack: LabelStack, values: Mapping[str, int]) -> dict[int, dict[
 
 
 def _first(
-    shown: ShownVolume, segmenter: SliceSegmenter, prompts: LabelPrompts, batches: BatchPlan
+    shown: ShownVolume,
+    segmenter: SliceSegmenter,
+    prompts: LabelPrompts,
+    values: Mapping[str, int],
+    batches: BatchPlan,
 ) -> _Found:
     """Each label on each slice, by itself."""
-    values = {name: value for value, name in enumerate(prompts.settings.names, start=1)}
     stack = empty_stack(shown)
     iou: dict[tuple[str, int], float] = {}
     presence: dict[tuple[str, int], float] = {}
     for looked in first_looks(shown, segmenter, prompts, batches):
         presence |= {(name, looked.index): likely for name, likely in looked.presence.items()}
         if looked.found:
-            stack[looked.index] = settle_labels(looked.found, values)
+            stack[looked.index] = settle_overlaps(_claims(looked.found, values))
             iou |= {(name, looked.index): one.predicted_iou for name, one in looked.found.items()}
     return _Found(stack, iou, presence)
 
@@ -201,10 +205,16 @@ def _second(
         agreement[name, index] = second.agreement
         # Boxes come slice by slice: a finished one is settled, so that few logits are held.
         if kind == "boxes" and len(answers[index]) == len(first[index]):
-            stack[index] = settle_labels(answers.pop(index), values)
+            stack[index] = settle_overlaps(_claims(answers.pop(index), values))
     for index, here in answers.items():
-        stack[index] = settle_labels(here, values)
+        stack[index] = settle_overlaps(_claims(here, values))
     return _Found(stack, iou, found.presence, agreement)
+
+
+def _claims(
+    answers: Mapping[str, LabelAnswer], values: Mapping[str, int]
+) -> list[tuple[int, Float32[np.ndarray, "row col"]]]:
+    return [(values[name], one.logits) for name, one in answers.items()]
 
 
 def empty_stack(shown: ShownVolume) -> LabelStack:

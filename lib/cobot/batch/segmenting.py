@@ -9,11 +9,10 @@ from typing import Protocol, final, runtime_checkable
 import numpy as np
 
 from cobot.batch.reading import UNREADABLE, FailedCase, PreparedCase, describe_error
-from cobot.pipeline import settle_overlaps
 from cobot.sam.answer import SliceEmbedding
 from cobot.sam.embed_many import BatchPlan, SliceJob, embed_many
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.slicing import cut_slice, stack_masks
+from cobot.slicing import cut_slice, settle_overlaps, stack_masks
 from cobot.volume import LabelMap
 
 
@@ -140,7 +139,8 @@ class CaseStream:
         ]
         values = {name: value for value, name in case.asked.labels.items()}
         compact = np.uint8 if max(values.values(), default=0) <= 255 else np.uint16
-        opened.pictures[index] = settle_overlaps(labelled, values).astype(compact)
+        claims = [(values[label], mask.logits) for label, mask in labelled]
+        opened.pictures[index] = settle_overlaps(claims).astype(compact)
         for label, mask in labelled:
             by_slice = opened.confidence.setdefault(label, {})
             by_slice[index] = min(by_slice.get(index, mask.predicted_iou), mask.predicted_iou)

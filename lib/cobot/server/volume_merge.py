@@ -10,7 +10,7 @@ from cobot.planes import Plane
 from cobot.propagate import Propagation, Seeds
 from cobot.propagate_walk import PropagatedSlice
 from cobot.shapes import Mask
-from cobot.slicing import stack_masks
+from cobot.slicing import settle_overlaps, stack_masks
 from cobot.volume import LabelMap, Volume
 
 
@@ -55,11 +55,9 @@ def _settle(
     found: Mapping[str, PropagatedSlice], clicked: Mapping[str, Mask], values: Mapping[str, int]
 ) -> Integer[np.ndarray, "row col"]:
     """One value for each pixel of a slice."""
-    numbers = np.array([values[name] for name in found], np.uint16)
-    masks = np.stack([one.mask for one in found.values()])
-    logits = np.where(masks, np.stack([one.logits for one in found.values()]), -np.inf)
-    picture = np.where(masks.any(axis=0), numbers[logits.argmax(axis=0)], np.uint16(0))
-    regions, count = ndimage.label(masks.sum(axis=0) > 1)
+    picture = settle_overlaps([(values[name], one.logits) for name, one in found.items()])
+    claims = np.sum([one.mask for one in found.values()], axis=0)
+    regions, count = ndimage.label(claims > 1)
     for region in range(1, count + 1):
         inside = regions == region
         owners = [name for name, clicks in clicked.items() if (clicks & inside).any()]

@@ -3,13 +3,15 @@
 import logging
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 from cobot.errors import AdapterError, CobotError, ConfigError, WeightsError
 from cobot.intensity import PRESETS
 from cobot.io.images import write_label_map
+from cobot.server.predictions import GivenMask, PredictionStore
 from cobot.volume import LabelMap
 from fastapi import HTTPException
 
@@ -39,6 +41,38 @@ class AnswerFolder:
         file = Path(self._folder.name) / f"cobot-{secrets.token_hex(8)}{extension}"
         write_label_map(label_map, file, like=image)
         return str(file)
+
+
+def keep_structures(
+    predictions: PredictionStore,
+    image_id: str,
+    label_map: LabelMap,
+    names: Iterable[str],
+    adapter: str | None,
+) -> None:
+    """Remember what was answered about a study: a submitted label will correct it.
+
+    Args:
+        predictions: where.
+        image_id: the study; empty for an image that cannot be submitted here.
+        label_map: the answer.
+        names: structures that were asked for; what was kept of one without a voxel goes.
+        adapter: version that answered.
+    """
+    if not image_id:
+        return
+    now = datetime.now(timezone.utc)
+    values = {name: value for value, name in label_map.labels.items()}
+    try:
+        for name in names:
+            given = []
+            if name in values:
+                mask = label_map.voxels == values[name]
+                slices = mask.any(axis=(0, 1)).nonzero()[0].tolist()
+                given = [GivenMask(name, k, mask[:, :, k], adapter, now) for k in slices]
+            predictions.keep_structure(image_id, name, given)
+    except (CobotError, OSError) as error:
+        logger.warning("An answer was not kept for training: %s", error)
 
 
 @contextmanager

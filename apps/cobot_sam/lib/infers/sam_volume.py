@@ -1,22 +1,25 @@
 """SmartEdit in Slicer for whole structures: `sam_3d` for one, `sam_multi` for several."""
 
-import logging
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cobot.errors import CobotError
 from cobot.server.following import NO_ADAPTER
-from cobot.server.predictions import GivenMask, PredictionStore
+from cobot.server.predictions import PredictionStore
 from cobot.server.volume_engine import VolumeAnswer, VolumeEngine
 from cobot.server.volume_report import least_certain, structure_report, volume_notes
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.infers.answering import DISCLAIMER, AnswerFolder, offered_windows, refusals
+from lib.infers.answering import (
+    DISCLAIMER,
+    AnswerFolder,
+    keep_structures,
+    offered_windows,
+    refusals,
+)
 from lib.volume_requests import (
     VolumeQuestion,
     VolumeRequest,
@@ -24,8 +27,6 @@ from lib.volume_requests import (
     read_volume_request,
     several_structures,
 )
-
-logger = logging.getLogger(__name__)
 
 TIME_CAP_S = 20
 
@@ -90,7 +91,13 @@ class SamVolume(InferTask):
             answered = time.perf_counter()
             file = self._answers.write(answer.label_map, asked.result_extension, image)
             written = time.perf_counter()
-            self._keep(str(request.get("image_id", "")), answer)
+            keep_structures(
+                self._serving.predictions,
+                str(request.get("image_id", "")),
+                answer.label_map,
+                answer.structures,
+                answer.adapter,
+            )
         end = time.perf_counter()
         seconds = {
             "read": read - start,
@@ -101,23 +108,6 @@ class SamVolume(InferTask):
         }
         notes = [*question.notes, *volume_notes(answer, float(cap_s))]
         return file, self._report(answer, seconds, notes)
-
-    def _keep(self, image_id: str, answer: VolumeAnswer) -> None:
-        """Remember what was answered about a study: a submitted label will correct it."""
-        if not image_id:
-            return
-        now = datetime.now(timezone.utc)
-        values = {name: value for value, name in answer.label_map.labels.items()}
-        try:
-            for name in answer.structures:
-                given = []
-                if name in values:
-                    mask = answer.label_map.voxels == values[name]
-                    slices = mask.any(axis=(0, 1)).nonzero()[0].tolist()
-                    given = [GivenMask(name, k, mask[:, :, k], answer.adapter, now) for k in slices]
-                self._serving.predictions.keep_structure(image_id, name, given)
-        except (CobotError, OSError) as error:
-            logger.warning("An answer was not kept for training: %s", error)
 
     def _report(
         self, answer: VolumeAnswer, seconds: Mapping[str, float], notes: Sequence[str]

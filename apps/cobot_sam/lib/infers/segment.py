@@ -1,22 +1,17 @@
 """Auto-segmentation in Slicer: no click, all labels of a data set."""
 
-import logging
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cobot.errors import CobotError
 from cobot.intensity import PRESETS
 from cobot.server.auto_engine import TRAINED, AutoAnswer, AutoEngine
-from cobot.server.predictions import GivenMask, PredictionStore
+from cobot.server.predictions import PredictionStore
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.infers.answering import DISCLAIMER, AnswerFolder, refusals
+from lib.infers.answering import DISCLAIMER, AnswerFolder, keep_structures, refusals
 from lib.requests import read_request
-
-logger = logging.getLogger(__name__)
 
 
 class SegmentAll(InferTask):
@@ -66,7 +61,13 @@ class SegmentAll(InferTask):
             answer = self._engine.segment(study, self._dataset, asked.window or TRAINED)
             answered = time.perf_counter()
             file = self._answers.write(answer.label_map, asked.result_extension, image)
-            self._keep(str(request.get("image_id", "")), answer)
+            keep_structures(
+                self._predictions,
+                str(request.get("image_id", "")),
+                answer.label_map,
+                answer.label_map.labels.values(),
+                answer.adapter,
+            )
         end = time.perf_counter()
         seconds = {
             "read": read_s,
@@ -75,20 +76,6 @@ class SegmentAll(InferTask):
             "total": end - start,
         }
         return file, self._report(answer, seconds)
-
-    def _keep(self, image_id: str, answer: AutoAnswer) -> None:
-        """Remember what was answered about a study: a submitted label will correct it."""
-        if not image_id:
-            return
-        now = datetime.now(timezone.utc)
-        try:
-            for value, name in answer.label_map.labels.items():
-                mask = answer.label_map.voxels == value
-                held = mask.any(axis=(0, 1)).nonzero()[0].tolist()
-                given = [GivenMask(name, k, mask[:, :, k], answer.adapter, now) for k in held]
-                self._predictions.keep_structure(image_id, name, given)
-        except (CobotError, OSError) as error:
-            logger.warning("An answer was not kept for training: %s", error)
 
     def _report(self, answer: AutoAnswer, seconds: Mapping[str, float]) -> dict[str, Any]:
         found, names = answer.found, answer.label_map.labels
