@@ -24,7 +24,7 @@ from cobot.sam.build import build_image_encoder, encoder_shape
 from cobot.sam.compiled import compile_blocks
 from cobot.sam.cuda_graph import record_encoder
 from cobot.sam.encoder import encode_image
-from cobot.sam.encoder_plan import choose_plan
+from cobot.sam.encoder_plan import choose_plan, cpu_is_fast_in_bf16
 from cobot.sam.frame import SAM_MEAN, SAM_STD
 from cobot.sam.frozen_base import cast_frozen
 from cobot.sam.grey_patches import GreyPictures
@@ -118,7 +118,8 @@ def inference_rows(case: Case, compiled: bool = False, wrong: Wrong = never) -> 
     rows = []
     with torch.inference_mode():
         forms = list(inference_forms(encoder, pictures, case, compiled))
-        rates = {dtype: matmul_flops_per_s(dtype, case.device) for dtype in DTYPES.values()}
+        dtypes = {dtype for _, dtype, _ in forms}
+        rates = {dtype: matmul_flops_per_s(dtype, case.device) for dtype in dtypes}
         for against, reference in stock.items():
             works = {f"{case.title}: {form} / {against}": ours for form, _, ours in forms}
             found = compare_forms(reference, works, case.rounds, case.device, wrong)
@@ -132,8 +133,10 @@ def inference_rows(case: Case, compiled: bool = False, wrong: Wrong = never) -> 
 def inference_forms(
     encoder: ImageEncoderViT, pictures: GreyPictures, case: Case, compiled: bool
 ) -> Iterator[tuple[str, torch.dtype, Work]]:
-    """Name, dtype and work of each form."""
+    """Name, dtype and work of each form; no bf16 on a CPU that takes a minute for it."""
     for name, dtype in DTYPES.items():
+        if dtype == torch.bfloat16 and case.device == "cpu" and not cpu_is_fast_in_bf16():
+            continue
         prepared = prepare_encoder(encoder, case.side_px, dtype)
         yield name, dtype, _embed(prepared, pictures)
         if case.device == "cuda":

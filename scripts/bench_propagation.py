@@ -1,7 +1,8 @@
 """One box propagated through real volumes, beside the oracle's boxes and the box copied.
 
 `python3 scripts/bench_propagation.py --data FOLDER --labels 1=liver,4=spleen` prints a table;
-`--sweep least_likeness ...` also tries other values of a setting, all else as it is.
+`--fuse` adds the three axes fused; `--sweep least_likeness ...` also tries other values of a
+setting, all else as it is.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from cobot.training.evaluate_propagation import (
     VolumeCase,
     compared_dice,
     followed_structures,
+    fused_dice,
     propagated_dice,
     task_case,
     without_limits,
@@ -54,7 +56,7 @@ def main() -> None:
         segmenter = swap_adapter(segmenter, open_adapter(options.adapter))
     cases = list(read_cases(options))
     print(f"{options.base}, adapter {options.adapter}, {options.data}, {len(cases)} cases")
-    print(structure_table(cases, segmenter), flush=True)
+    print(structure_table(cases, segmenter, options.fuse), flush=True)
     if options.signals:
         print(signal_table(cases, segmenter), flush=True)
     for name in options.sweep:
@@ -81,6 +83,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--signals", action="store_true", help="which signal tells the end")
+    parser.add_argument("--fuse", action="store_true", help="also all three axes as one")
     parser.add_argument("--sweep", nargs="*", default=[], choices=list(SWEEPS))
     return parser.parse_args()
 
@@ -144,15 +147,20 @@ def roc_area(values: Sequence[float], right: Sequence[bool]) -> float:
     return float(wins / (good.sum() * (~good).sum()))
 
 
-def structure_table(cases: Sequence[VolumeCase], segmenter: SliceSegmenter) -> str:
+def structure_table(
+    cases: Sequence[VolumeCase], segmenter: SliceSegmenter, fuse: bool = False
+) -> str:
     """Structures by measures, as Markdown: mean over cases."""
     found: dict[str, dict[str, list[float]]] = {}
     for case in cases:
+        fused = fused_dice(case, segmenter) if fuse else {}
         for name, measures in compared_dice(case, segmenter).items():
-            for measure, value in measures.items():
+            more = {"three_axes": fused[name]} if fuse else {}
+            for measure, value in (measures | more).items():
                 found.setdefault(name, {}).setdefault(measure, []).append(value)
-    names = ("propagated", "true_ends", "copied", "oracle", "ellipse")
-    lines = [f"| structure | cases | {' | '.join(names)} | of the oracle |", "|---" * 8 + "|"]
+    names = ["propagated", "true_ends", "copied", "oracle", "ellipse"] + ["three_axes"] * fuse
+    head = "|---" * (len(names) + 3) + "|"
+    lines = [f"| structure | cases | {' | '.join(names)} | of the oracle |", head]
     for name, measures in found.items():
         means = [float(np.mean(measures[one])) for one in names]
         cells = " | ".join(f"{mean:.3f}" for mean in means)

@@ -23,7 +23,8 @@ LAYERS = (
     | {f"cobot.adapters.{name}" for name in "attach count learning_rates".split()}
     | {f"cobot.adapters.{name}" for name in "checkpoint loading store choice".split()}
     | {f"cobot.adapters.{name}" for name in "importer export".split()},
-    {"cobot.sam"} | {f"cobot.propagate{name}" for name in ("", "_rule", "_slices", "_walk")},
+    {"cobot.sam"}
+    | {f"cobot.propagate{name}" for name in ("", "_axes", "_rule", "_slices", "_walk")},
     {f"cobot.{name}" for name in "pipeline training selection auto measures".split()},
     {"cobot.server", "cobot.report", "cobot.batch"},
     {"cobot.cli", "apps", "scripts"},

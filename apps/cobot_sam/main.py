@@ -96,7 +96,7 @@ class CobotSamApp(MONAILabelApp):
         """The tasks named by `--conf models`."""
         sam_2d = Sam2D(self.engine, self.predictions, self.choices.model, self.choices.window)
         followed = FollowedStore(self.store, self.choices.adapter)
-        automatic = AutoEngine(self.engine, followed, self.store)
+        automatic = AutoEngine(self.engine, followed)
         offered: dict[str, InferTask] = {
             name: SegmentAll(automatic, self.predictions, dataset, self.choices.model)
             for name, dataset in AUTOMATIC.items()

@@ -12,8 +12,9 @@ from cobot.adapters.checkpoint import AdapterFile, collect_adapter
 from cobot.adapters.config import AdapterConfig
 from cobot.auto.files import LabelPrompts
 from cobot.auto.prompter import LabelPrompter
+from cobot.auto.recipe import AutoRecipe
 from cobot.auto.settings import AutoSettings, PrompterShape
-from cobot.auto.train import FrozenModel
+from cobot.auto.train import FrozenModel, learn_label_prompts
 from cobot.geometry import check_affine
 from cobot.io import write_label_map
 from cobot.sam.segmenter import SegmenterOptions
@@ -24,6 +25,10 @@ from cobot.volume import LabelMap, Volume
 
 LABELS = {2: "ball", 5: "rod"}
 TASK = TrainingTask("shapes", LABELS, cut="k").shown_in("-200,300")
+QUICK = AutoRecipe(
+    tokens=2, hidden=16, slices=14, variants=2, guess_steps=60, decoder_steps=6, batch_size=6,
+    questions=6,
+)  # fmt: skip
 AFFINE = check_affine(np.diag([3.0, 3.0, 6.0, 1.0]))
 
 
@@ -94,6 +99,12 @@ def adapter(base) -> AdapterFile:
 def model(base, adapter) -> FrozenModel:
     """The adapted base at a quick side."""
     return FrozenModel.of(base, adapter, "cpu", SegmenterOptions(precision="fp32"))
+
+
+@pytest.fixture(scope="session")
+def learnt(model, cases, task) -> LabelPrompts:
+    """Label prompts after a few steps on two cases."""
+    return learn_label_prompts(model, cases[:2], task, QUICK, 0)
 
 
 @pytest.fixture

@@ -5,24 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cobot.auto.files import LabelPrompts
-from cobot.auto.recipe import AutoRecipe
 from cobot.auto.second_pass import LabelAnswer, part_boxes, settled
 from cobot.auto.segment import AutoPlan, segment_auto
-from cobot.auto.train import case_dice, learn_label_prompts
+from cobot.auto.train import case_dice
 from cobot.errors import AdapterError
 from cobot.intensity import IntensityWindow
 from cobot.training.evaluate_propagation import task_case
-
-QUICK = AutoRecipe(
-    tokens=2, hidden=16, slices=14, variants=2, guess_steps=60, decoder_steps=6, batch_size=6,
-    questions=6,
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def learnt(model, cases, task):
-    """Label prompts after a few steps on two cases."""
-    return learn_label_prompts(model, cases[:2], task, QUICK, 0)
 
 
 def test_a_few_steps_find_the_shapes_of_another_case(model, learnt, cases, task):

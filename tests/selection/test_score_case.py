@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cobot.auto.first_pass import ShownVolume
 from cobot.intensity import IntensityWindow
 from cobot.planes import plane_across
 from cobot.sam.build import build, encoder_shape
@@ -45,6 +46,9 @@ class BlockBox:
     """Knows where the block is, and the whole body."""
 
     name = "known"
+
+    def shown(self, volume, plane, window):
+        return ShownVolume(volume, plane, {window: ("block", "more")})
 
     def propose(self, asked):
         block = np.array([16.0, 14.0, 25.0, 23.0])

@@ -45,6 +45,9 @@ class Source:
     def read(self, version: str) -> AdapterFile:
         raise AssertionError(version)
 
+    def folder(self, version: str) -> Path:
+        raise AdapterError(f"{version!r} is not in the store")
+
 
 class Slices(SliceEngine):
     """An engine whose adapter is changed by somebody else after some looks."""
@@ -61,34 +64,35 @@ class Slices(SliceEngine):
         return found
 
 
-def refusal(slices: Slices, source: Source, folder: Path) -> str:
-    study = Study(Volume(np.zeros((2, 2, 2)), check_affine(np.eye(4))), FileStamp(folder, 0, 0))
+def refusal(slices: Slices, source: Source) -> str:
+    volume = Volume(np.zeros((2, 2, 2)), check_affine(np.eye(4)))
+    study = Study(volume, FileStamp(Path("study.nii.gz"), 0, 0))
     with pytest.raises(AdapterError) as refused:
-        AutoEngine(slices, source, folder).segment(study, "spleen")
+        AutoEngine(slices, source).segment(study, "spleen")
     return str(refused.value)
 
 
-def test_an_adapter_that_is_being_put_into_use_is_waited_for(tmp_path, monkeypatch):
+def test_an_adapter_that_is_being_put_into_use_is_waited_for(monkeypatch):
     monkeypatch.setattr(auto_engine, "LOOK_AGAIN_S", 0.0)
     slices = Slices("v0002", looks=3)
-    assert "'v0002' is not in" in refusal(slices, Source("v0002"), tmp_path), "it was looked for"
+    assert "'v0002' is not in" in refusal(slices, Source("v0002")), "it was looked for"
     assert slices.looks == -1
     monkeypatch.setattr(auto_engine, "CHANGE_S", -1.0)
-    assert "No adapter is in use" in refusal(Slices("v0002", 9), Source("v0002"), tmp_path)
+    assert "No adapter is in use" in refusal(Slices("v0002", 9), Source("v0002"))
 
 
-def test_why_an_adapter_is_not_in_use_is_said_with_a_cure(tmp_path):
-    said = refusal(Slices(None, 0), Source(None), tmp_path)
+def test_why_an_adapter_is_not_in_use_is_said_with_a_cure():
+    said = refusal(Slices(None, 0), Source(None))
     assert "No adapter is in use" in said
     assert "cobot train --dataset spleen --auto" in said
-    said = refusal(Slices(None, 0, "Adapter v0001 is damaged."), Source("v0001"), tmp_path)
+    said = refusal(Slices(None, 0, "Adapter v0001 is damaged."), Source("v0001"))
     assert "Adapter v0001 is damaged. Cure: train one" in said
 
 
-def test_a_version_that_cannot_be_read_is_not_offered(tmp_path):
+def test_a_version_that_cannot_be_read_is_not_offered():
     slices = Slices(None, 0)
-    assert AutoEngine(slices, Source(None), tmp_path).offered("spleen") is None
-    assert AutoEngine(slices, Source("v0001"), tmp_path).offered("spleen") is None
+    assert AutoEngine(slices, Source(None)).offered("spleen") is None
+    assert AutoEngine(slices, Source("v0001")).offered("spleen") is None
 
 
 STORE = create_autospec(Datastore, instance=True)

@@ -169,6 +169,9 @@ def test_a_model_that_cannot_be_told_is_said(start, tmp_path):
         def read(self, version):
             raise AssertionError
 
+        def folder(self, version):
+            raise AssertionError
+
     scores = WantedScores(ScoreStore(tmp_path / "s"), Broken(), lambda: "0" * 64)
     scoring = start(scores)
     scoring.start()

@@ -111,15 +111,24 @@ def look(
     prompts: LabelPrompts,
     embedding: SliceEmbedding,
     names: tuple[str, ...],
+    least_presence: float = LEAST_PRESENCE,
 ) -> tuple[dict[str, float], dict[str, LabelAnswer]]:
-    """Presence of some labels on one slice, and the answers of those that are likely there."""
+    """Presence of some labels on one slice, and the answers of those that are likely there.
+
+    Args:
+        segmenter: the base with the adapter that the prompts were learnt on.
+        prompts: the labels.
+        embedding: of the slice, in the window of these labels.
+        names: which labels.
+        least_presence: from which on a label is asked for.
+    """
     prompter, order = prompts.prompter, prompts.settings.names
     device = prompter.tokens.device
     rows = torch.tensor([order.index(name) for name in names], device=device)
     guess = prompter(embedding.features.to(device, torch.float32))
     likely = torch.sigmoid(guess.presence[0, rows])
     presence = dict(zip(names, likely.tolist(), strict=True))
-    asked = rows[likely >= LEAST_PRESENCE]
+    asked = rows[likely >= least_presence]
     if not len(asked):
         return presence, {}
     shown = guess.shown[0, asked]

@@ -27,6 +27,7 @@ class AskedSlice:
         view: the slice as the encoder saw it.
         embedding: by the same model, or by one that differs in the decoder alone.
         index: of the slice in its volume.
+        labels: that are looked for on the slice as it is shown here; none for whoever knows none.
         turn: called before each piece of work; waits, or raises to end the work.
     """
 
@@ -34,6 +35,7 @@ class AskedSlice:
     view: SliceView
     embedding: SliceEmbedding
     index: int = 0
+    labels: tuple[str, ...] = ()
     turn: Callable[[], None] = go_on
 
     def answer(self, prompts: Sequence[Prompts]) -> list[SliceMask]:

@@ -6,10 +6,14 @@ from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 
+from cobot.auto.first_pass import ShownVolume
+from cobot.intensity import IntensityWindow
+from cobot.planes import Plane
 from cobot.prompts import Prompts, tight_box
 from cobot.sam.answer import SliceMask
 from cobot.selection.asked_slice import AskedSlice
 from cobot.shapes import BoxXyxy, Mask, PointsXy
+from cobot.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +38,10 @@ class BoxProposer(Protocol):
     @property
     def name(self) -> str:
         """Method and settings; scores by different ones are never compared."""
+        ...
+
+    def shown(self, volume: Volume, plane: Plane, window: IntensityWindow) -> ShownVolume:
+        """How a volume is cut and shown to be asked: as offered, or as the proposer learnt it."""
         ...
 
     def propose(self, asked: AskedSlice) -> Sequence[ProposedBox]:
@@ -69,6 +77,10 @@ class GridClicks:
     def name(self) -> str:
         """As `BoxProposer`."""
         return repr(self)
+
+    def shown(self, volume: Volume, plane: Plane, window: IntensityWindow) -> ShownVolume:
+        """As offered."""
+        return ShownVolume(volume, plane, {window: ()})
 
     def propose(self, asked: AskedSlice) -> Sequence[ProposedBox]:
         """As `BoxProposer`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
+from cobot.auto.first_pass import ShownVolume
 from cobot.intensity import IntensityWindow
 from cobot.planes import Plane
 from cobot.sam.answer import SliceEmbedding
@@ -26,7 +27,7 @@ class ScoreSettings:
 
     Attributes:
         slices: looked at, spread evenly over the volume.
-        proposer: where boxes come from.
+        proposer: where boxes come from, and how slices are shown for it.
         jitter: how boxes are moved.
     """
 
@@ -52,14 +53,14 @@ def score_case(
 
     Args:
         volume: the image.
-        plane: how it is cut.
+        plane: how it is cut, unless the proposer knows better; so the window.
         window: black to white.
         segmenter: what is doubted.
         settings: how.
         turn: see `AskedSlice`.
     """
-    asked = _embedded(volume, plane, window, segmenter, settings.slices, turn)
-    return score_slices(asked, settings)
+    shown = settings.proposer.shown(volume, plane, window)
+    return score_slices(_embedded(shown, segmenter, settings.slices, turn), settings)
 
 
 def score_slices(slices: Iterable[AskedSlice], settings: ScoreSettings) -> CaseScores:
@@ -111,18 +112,15 @@ def spread_indices(count: int, wanted: int) -> list[int]:
 
 
 def _embedded(
-    volume: Volume,
-    plane: Plane,
-    window: IntensityWindow,
-    segmenter: SliceSegmenter,
-    wanted: int,
-    turn: Callable[[], None],
+    shown: ShownVolume, segmenter: SliceSegmenter, wanted: int, turn: Callable[[], None]
 ) -> Iterator[AskedSlice]:
-    for index in spread_indices(volume.shape[plane.axis], wanted):
-        turn()
-        view = segmenter.view(cut_slice(volume, plane, index), window)
-        (embedding,) = segmenter.encode([view])
-        yield AskedSlice(segmenter, view, embedding, index, turn)
+    for index in spread_indices(shown.volume.shape[shown.plane.axis], wanted):
+        slice_ = cut_slice(shown.volume, shown.plane, index)
+        for window, labels in shown.windows.items():
+            turn()
+            view = segmenter.view(slice_, window)
+            (embedding,) = segmenter.encode([view])
+            yield AskedSlice(segmenter, view, embedding, index, labels, turn)
 
 
 def _mean(scores: list[ObjectScore]) -> ObjectScore:

@@ -4,12 +4,10 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
 import numpy as np
 
-from cobot.adapters.store import AdapterStore
 from cobot.auto.files import LabelPrompts, read_auto_settings, read_label_prompts
 from cobot.auto.segment import AutoPlan, AutoSegmentation, segment_auto
 from cobot.auto.settings import AutoSettings
@@ -53,17 +51,15 @@ class AutoAnswer:
 class AutoEngine:
     """Segments the studies of a `SliceEngine` with the label prompts beside the adapter in use."""
 
-    def __init__(self, slices: SliceEngine, adapters: AdapterSource, store: Path) -> None:
+    def __init__(self, slices: SliceEngine, adapters: AdapterSource) -> None:
         """Share a slice engine; nothing is read yet.
 
         Args:
             slices: whose studies, model and embeddings are used.
-            adapters: says which version is wanted.
-            store: where versions lie.
+            adapters: says which version is wanted, and where it lies.
         """
         self.slices = slices
         self._adapters = adapters
-        self._store = AdapterStore(store)
         self._settings: tuple[str, AutoSettings | None] | None = None
         self._prompts: tuple[str, LabelPrompts] | None = None
         self._reading = threading.Lock()
@@ -79,8 +75,7 @@ class AutoEngine:
             if version is None:
                 return None
             if self._settings is None or self._settings[0] != version or not self._settings[1]:
-                folder = self._store.show(version).folder
-                self._settings = (version, read_auto_settings(folder))
+                self._settings = (version, read_auto_settings(self._adapters.folder(version)))
             settings = self._settings[1]
         except AdapterError:
             return None
@@ -147,7 +142,7 @@ class AutoEngine:
             raise AdapterError(f"{why} Cure: {cure}")
         with self._reading:
             if self._prompts is None or self._prompts[0] != version:
-                found = read_label_prompts(self._store.show(version).folder)
+                found = read_label_prompts(self._adapters.folder(version))
                 if found is None:
                     raise AdapterError(f"Adapter {version} carries no label prompts: {cure}")
                 self._prompts = (version, found)

@@ -52,6 +52,14 @@ class AdapterSource(Protocol):
         """
         ...
 
+    def folder(self, version: str) -> Path:
+        """Where the version's files lie, and what was learnt on top of it.
+
+        Raises:
+            AdapterError: there is no such version, or it is damaged.
+        """
+        ...
+
 
 @final
 class FollowedStore:
@@ -82,6 +90,10 @@ class FollowedStore:
         """As `AdapterSource`."""
         return self._store.read(version)
 
+    def folder(self, version: str) -> Path:
+        """As `AdapterSource`."""
+        return self._store.show(version).folder
+
 
 @final
 class BaseAlone:
@@ -94,5 +106,9 @@ class BaseAlone:
         return None
 
     def read(self, version: str) -> AdapterFile:
+        """Never asked."""
+        raise AssertionError(version)
+
+    def folder(self, version: str) -> Path:
         """Never asked."""
         raise AssertionError(version)

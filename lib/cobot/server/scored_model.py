@@ -6,10 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
+from cobot.auto.files import FILE_NAME, read_label_prompts
+from cobot.checksum import file_sha256
 from cobot.errors import AdapterError
 from cobot.sam.adapted_sam import adapter_sha256
 from cobot.selection.box_jitter import trained_jitter
 from cobot.selection.case_scores import CaseScores, ScoreKey
+from cobot.selection.label_boxes import LabelBoxes
+from cobot.selection.proposals import BoxProposer
 from cobot.selection.score_case import ScoreSettings
 from cobot.selection.score_store import ScoreStore
 from cobot.server.following import AdapterSource
@@ -36,6 +40,7 @@ class WantedScores:
     """The stored scores of whichever model is wanted at the moment.
 
     Reading them costs a look at each file; the weights are hashed once, an adapter when it is new.
+    An adapter that carries label prompts is asked about its own labels, from the moment it does.
     """
 
     def __init__(
@@ -53,7 +58,8 @@ class WantedScores:
             adapters: says which version is wanted.
             base_sha256: of the base's weights; asked for once.
             window: as images are shown.
-            settings: how they are scored, but for the jitter, which is the adapter's.
+            settings: how they are scored, but for the jitter, which is the adapter's, and for the
+                boxes of an adapter that proposes its own.
         """
         self.window = window
         self._store, self._adapters = store, adapters
@@ -68,10 +74,12 @@ class WantedScores:
             AdapterError: it cannot be told, or the version is damaged.
         """
         version = self._adapters.wanted()
+        folder = None if version is None else self._adapters.folder(version)
+        seen = version, folder is not None and (folder / FILE_NAME).exists()
         with self._known.lock:
-            if version not in self._known.models:
-                self._known.models[version] = self._described(version)
-            return self._known.models[version]
+            if seen not in self._known.models:
+                self._known.models[seen] = self._described(version, folder)
+            return self._known.models[seen]
 
     def key(self, image: Path, model: ScoredModel) -> ScoreKey:
         """Of an image as its file is now."""
@@ -105,12 +113,17 @@ class WantedScores:
         """
         self._store.put(image_id, key, scores)
 
-    def _described(self, version: str | None) -> ScoredModel:
-        if version is None:
+    def _described(self, version: str | None, folder: Path | None) -> ScoredModel:
+        if version is None or folder is None:
             return ScoredModel(None, "", self._settings)
         file = self._adapters.read(version)
         jitter = replace(self._settings.jitter, style=trained_jitter(file.card.recipe))
-        return ScoredModel(version, adapter_sha256(file), replace(self._settings, jitter=jitter))
+        prompts = read_label_prompts(folder)
+        proposer: BoxProposer = self._settings.proposer
+        if prompts is not None:
+            proposer = LabelBoxes(prompts, file_sha256(folder / FILE_NAME))
+        settings = replace(self._settings, jitter=jitter, proposer=proposer)
+        return ScoredModel(version, adapter_sha256(file), settings)
 
 
 @dataclass(slots=True)
@@ -118,5 +131,5 @@ class _Known:
     """What never changes once it was read."""
 
     base_sha256: str = ""
-    models: dict[str | None, ScoredModel] = field(default_factory=dict)
+    models: dict[tuple[str | None, bool], ScoredModel] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -10,6 +10,7 @@ from cobot.io import read_volume
 from cobot.planes import Plane
 from cobot.prompts import Prompts, tight_box
 from cobot.propagate import DEFAULT_RULE, Seeds, propagate
+from cobot.propagate_axes import propagate_three_axes
 from cobot.propagate_rule import PropagationRule
 from cobot.propagate_slices import Question, VolumeSlices
 from cobot.sam.embeddings import EmbeddingService
@@ -102,6 +103,26 @@ def propagated_dice(
         one.name: one.score(propagate(one.slices, Seeds({one.middle: one.box}), rule).masks)
         for one in followed_structures(case, segmenter)
     }
+
+
+def fused_dice(
+    case: VolumeCase, segmenter: SliceSegmenter, rule: PropagationRule = DEFAULT_RULE
+) -> dict[str, float]:
+    """Structure to 3D Dice, from the same box, three axes fused."""
+    found = {}
+    for one in followed_structures(case, segmenter):
+        fused = propagate_three_axes(
+            lambda plane, slices=one.slices: replace(slices, plane=plane),  # type: ignore[misc]
+            case.volume,
+            case.plane,
+            Seeds({one.middle: one.box}),
+            rule,
+        )
+        count = case.volume.shape[case.plane.axis]
+        found[one.name] = one.score(
+            {index: case.plane.picture(fused.mask, index) for index in range(count)}
+        )
+    return found
 
 
 def compared_dice(
