@@ -9,6 +9,9 @@ from hypothesis import settings
 os.environ["MPLBACKEND"] = "Agg"
 # Also in the processes that tests start: the same numbers on every CPU. Who tests bf16 asks for it.
 os.environ["COBOT_PRECISION"] = "fp32"
+# Side by side, every process and what it starts keeps to its share of the cores.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
 
 # No deadline: a slow machine is not a wrong result. Derandomised: a red run can be run again.
 settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)

@@ -66,9 +66,10 @@ class Screen:
     def found(self, inputs: Inputs) -> None:
         """Say what the inputs are."""
         faults = sum(one.is_fault for one in inputs.unusable)
+        count = len(inputs.cases)
         self.say(
-            f"{len(inputs.cases)} images; {len(inputs.unusable) - faults} skipped as no volumes, "
-            f"{faults} unusable"
+            f"{count} image{'' if count == 1 else 's'}; "
+            f"{len(inputs.unusable) - faults} skipped as no volumes, {faults} unusable"
         )
         if inputs.passed_over:
             kinds = ", ".join(

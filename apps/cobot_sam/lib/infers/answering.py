@@ -3,6 +3,7 @@
 import logging
 import secrets
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -33,14 +34,22 @@ class AnswerFolder:
     """
 
     def __init__(self) -> None:
-        """Make the folder; it goes with the process."""
-        self._folder = tempfile.TemporaryDirectory(prefix="cobot-sam-")
+        """Make nothing yet: a process that is killed before its first answer leaves no folder."""
+        self._made: tempfile.TemporaryDirectory[str] | None = None
+        self._making = threading.Lock()
 
     def write(self, label_map: LabelMap, extension: str, image: Path) -> str:
         """Write a label map on its image's grid; MONAI Label deletes it once it is sent."""
-        file = Path(self._folder.name) / f"cobot-{secrets.token_hex(8)}{extension}"
+        file = self._folder() / f"cobot-{secrets.token_hex(8)}{extension}"
         write_label_map(label_map, file, like=image)
         return str(file)
+
+    def _folder(self) -> Path:
+        """The folder; it goes with the process."""
+        with self._making:
+            if self._made is None:
+                self._made = tempfile.TemporaryDirectory(prefix="cobot-sam-")
+            return Path(self._made.name)
 
 
 def keep_structures(
