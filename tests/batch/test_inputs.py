@@ -36,6 +36,22 @@ def test_links_are_followed_once_and_loops_end(tmp_path):
     assert names(tmp_path / "linked") == ["a", "self"]
 
 
+def test_a_file_under_two_names_is_one_case_and_the_other_name_is_told(tmp_path):
+    first = touch(tmp_path / "a.nii.gz")
+    (tmp_path / "b.nii.gz").symlink_to(first)
+    (tmp_path / "c.nii.gz").hardlink_to(first)
+    found = find_inputs([str(tmp_path), str(first)])
+    assert [case.name for case in found.cases] == ["a"]
+    assert [(one.name, one.is_fault) for one in found.unusable] == [("b", False), ("c", False)]
+    assert all(f"the same file as {first}" in one.reason for one in found.unusable)
+
+
+def test_links_to_nowhere_are_each_a_case_that_will_be_reported(tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (tmp_path / name).symlink_to(tmp_path / "gone.nii.gz")
+    assert names(tmp_path) == ["a", "b"]
+
+
 def test_patterns_files_and_folders_may_be_mixed_without_repeats(tmp_path):
     touch(tmp_path / "x" / "image_1.nii.gz")
     touch(tmp_path / "x" / "label_1.nii.gz")

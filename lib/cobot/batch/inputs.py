@@ -74,8 +74,9 @@ def find_inputs(texts: Sequence[str]) -> Inputs:
 
     Args:
         texts: each an image file, one DICOM file of a series, a folder (searched to its bottom;
-            links are followed, each folder and file is visited once), a pattern such as
-            `ct/**/*.nii.gz`, or a list: a .csv or .json file of paths.
+            links are followed, each folder is visited once), a pattern such as
+            `ct/**/*.nii.gz`, or a list: a .csv or .json file of paths. A file that is found under
+            several names is segmented under the first; the others are told of.
 
     Raises:
         ConfigError: something named does not exist, or nothing is named at all.
@@ -99,14 +100,36 @@ def find_inputs(texts: Sequence[str]) -> Inputs:
         series, missed = _series_of(folder, {path for path in slices if path.parent == folder})
         cases += series
         unusable += missed
-    once = {os.path.realpath(case.path): case for case in cases}
-    names = distinct([(case.name, _told_apart(case)) for case in once.values()])
-    named = [replace(case, name=name) for case, name in zip(once.values(), names, strict=True)]
+    once, twins = _each_once(cases)
+    unusable += twins
+    names = distinct([(case.name, _told_apart(case)) for case in once])
+    named = [replace(case, name=name) for case, name in zip(once, names, strict=True)]
     return Inputs(
         cases=tuple(sorted(named, key=lambda case: case.name)),
         unusable=tuple(sorted(unusable, key=lambda one: one.name)),
         passed_over=dict(passed),
     )
+
+
+def _each_once(cases: Sequence[InputCase]) -> tuple[list[InputCase], list[Unusable]]:
+    """The cases without those whose file came before, and the other names of such files."""
+    once: dict[object, InputCase] = {}
+    twins: list[Unusable] = []
+    for case in cases:
+        first = once.setdefault(_identity(case.path), case)
+        if os.path.abspath(first.path) != os.path.abspath(case.path):
+            reason = f"is the same file as {first.path}, under which it is segmented."
+            twins.append(Unusable(case.name, case.path, reason, is_fault=False))
+    return list(once.values()), twins
+
+
+def _identity(path: Path) -> object:
+    """What two names of one file have in common; links to nowhere have nothing in common."""
+    try:
+        state = path.stat()
+    except OSError:
+        return os.path.abspath(path)
+    return state.st_dev, state.st_ino
 
 
 def _paths(text: str, unusable: list[Unusable]) -> Iterator[Path]:
@@ -197,7 +220,7 @@ def _told_apart(case: InputCase) -> str:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Every file below `root` once, whatever links lead to it; hidden ones are left out."""
+    """Every file below `root`, each folder once, whatever links lead there; none that is hidden."""
     seen: set[tuple[int, int]] = set()
     for here, folders, files in os.walk(root, followlinks=True):
         state = os.stat(here)
@@ -208,14 +231,6 @@ def _files(root: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(here, name)
-            if name.startswith("."):
-                continue
-            try:
-                state = path.stat()
-            except OSError:
-                # A link to nowhere is reported when it is read, by its name.
-                yield path
-                continue
-            if path.is_file() and (state.st_dev, state.st_ino) not in seen:
-                seen.add((state.st_dev, state.st_ino))
+            # A link to nowhere is reported when it is read, by its name.
+            if not name.startswith(".") and (path.is_file() or not path.exists()):
                 yield path
