@@ -163,7 +163,7 @@ def masks(options):
         (folder / image.name).symlink_to(image.resolve())
     truth = images[0].resolve().parent
     out = options.work / "out"
-    command = [*SEGMENT, str(folder), "-o", str(out), "--prompts-from", str(truth)]
+    command = [*SEGMENT, str(folder), "-o", str(out), "--prompts-from", str(truth), "--axis", "k"]
     began = time.monotonic()
     process = psutil.Popen([*command, "--device", "cpu"], stdout=subprocess.PIPE, text=True)
     process.cpu_percent()
