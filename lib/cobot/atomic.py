@@ -1,5 +1,6 @@
 """Files and folders appear whole under their final name, or not at all."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -46,7 +47,7 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     """Yield a fresh folder to fill with files; it becomes `final` if the block succeeds.
 
     Raises:
-        FileExistsError: `final` exists; nothing is ever overwritten.
+        FileExistsError: `final` exists, or came while the block ran; nothing is ever overwritten.
     """
     if final.exists():
         raise FileExistsError(f"{final} exists already")
@@ -57,7 +58,13 @@ def atomic_folder(final: Path) -> Iterator[Path]:
         for file in partial.iterdir():
             flush(file)
         flush(partial)
-        os.replace(partial, final)
+        try:
+            os.replace(partial, final)
+        except OSError as error:
+            # Linux says ENOTEMPTY where the other folder holds something, and has no class for it.
+            if error.errno == errno.ENOTEMPTY:
+                raise FileExistsError(f"{final} exists already") from error
+            raise
         flush(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
