@@ -102,6 +102,19 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
         pass
 
 
+def test_a_folder_that_another_process_finished_meanwhile_stays_as_it_is(tmp_path):
+    def finish_second():
+        with atomic_folder(tmp_path / "a") as temporary:
+            (temporary / "part").write_text("ours")
+            with atomic_folder(tmp_path / "a") as other:
+                (other / "part").write_text("theirs")
+
+    with pytest.raises(FileExistsError):
+        finish_second()
+    assert (tmp_path / "a" / "part").read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["a"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
 def test_modes_follow_the_umask_so_that_a_group_can_share_a_store(tmp_path):
     old = os.umask(0o022)
