@@ -61,6 +61,9 @@ class Chosen:
         assert version == self.version
         return self.file
 
+    def folder(self, version):
+        raise AssertionError(version)
+
 
 @pytest.fixture
 def start(loaded):
