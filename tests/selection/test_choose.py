@@ -64,5 +64,5 @@ def test_ties_go_to_the_first_by_name():
 
 
 def test_an_unknown_strategy_is_refused_with_those_there_are():
-    with pytest.raises(ConfigError, match=r"'best'; choose hybrid, uncertainty"):
+    with pytest.raises(ConfigError, match=r"'best'; choose random, hybrid, uncertainty"):
         chosen("best")

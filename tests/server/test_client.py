@@ -103,7 +103,7 @@ def test_info_is_what_slicer_needs(client):
     assert (model["type"], model["dimension"], model["labels"]) == ("deepgrow", 2, [])
     assert model["config"]["window"][0] == "auto"
     assert "spleen" in model["config"]["window"]
-    assert list(info["strategies"])[0] == "hybrid"
+    assert list(info["strategies"])[0] == "random"
     assert set(info["strategies"]) == {"hybrid", "uncertainty", "diversity", "random", "first"}
     assert info["scoring"] == {}
     assert info["datastore"]["total"] >= 2

@@ -49,7 +49,7 @@ def test_the_story_of_two_annotators(studies, start_server, client_of, tmp_path)
     server = start_server(studies)
     ann, bob = client_of(server, "ann"), client_of(server, "bob")
     info = ann.info()["strategies"]
-    assert list(info) == ["hybrid", "uncertainty", "diversity", "random", "first"]
+    assert list(info) == ["random", "hybrid", "uncertainty", "diversity", "first"]
     assert info["hybrid"]["config"] == {
         "lease_minutes": 60, "another": False, "signal": ["disagreement", "predicted_iou"],
         "label": "",

@@ -12,7 +12,7 @@ from cobot.errors import ConfigError
 from cobot.selection.case_scores import CaseScores, Signal
 from cobot.selection.diversity import novelty
 
-StrategyName = Literal["hybrid", "uncertainty", "diversity", "random", "first"]
+StrategyName = Literal["random", "hybrid", "uncertainty", "diversity", "first"]
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 UNSCORED: tuple[StrategyName, ...] = ("random", "first")
 """Those that need no scores."""
