@@ -65,7 +65,8 @@ def propagate_three_axes(
     along = {plane.axis: propagate(cut(plane), seeds, rule, go_on)}
     logits = voxel_logits(along[plane.axis], plane, volume.shape)
     found = logits > 0
-    for axis in {0, 1, 2} - {plane.axis} if found.any() else ():
+    others = {0, 1, 2} - {plane.axis} if found.any() else set()
+    for axis in others:
         across = plane_across(volume.affine, axis)
         along[axis] = propagate(cut(across), crossing_boxes(found, across), rule, go_on)
         logits += voxel_logits(along[axis], across, volume.shape)

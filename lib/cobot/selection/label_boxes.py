@@ -48,9 +48,8 @@ class LabelBoxes:
         presence, found = look(
             asked.segmenter, self._prompts, asked.embedding, asked.labels, LEAST_PRESENCE
         )
-        masks = {label: answer.logits > 0 for label, answer in found.items()}
         return [
-            ProposedBox(tight_box(mask), label, presence[label])
-            for label, mask in masks.items()
-            if mask.any()
+            ProposedBox(tight_box(answer.logits > 0), label, presence[label])
+            for label, answer in found.items()
+            if (answer.logits > 0).any()
         ]

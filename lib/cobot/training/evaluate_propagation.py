@@ -109,20 +109,16 @@ def fused_dice(
     case: VolumeCase, segmenter: SliceSegmenter, rule: PropagationRule = DEFAULT_RULE
 ) -> dict[str, float]:
     """Structure to 3D Dice, from the same box, three axes fused."""
-    found = {}
-    for one in followed_structures(case, segmenter):
-        fused = propagate_three_axes(
-            lambda plane, slices=one.slices: replace(slices, plane=plane),  # type: ignore[misc]
-            case.volume,
-            case.plane,
-            Seeds({one.middle: one.box}),
-            rule,
-        )
-        count = case.volume.shape[case.plane.axis]
-        found[one.name] = one.score(
-            {index: case.plane.picture(fused.mask, index) for index in range(count)}
-        )
-    return found
+    return {one.name: one.score(_fused(one, rule)) for one in followed_structures(case, segmenter)}
+
+
+def _fused(one: FollowedStructure, rule: PropagationRule) -> dict[int, Mask]:
+    """Slice index to the structure there, as three axes see it."""
+    slices, seeds = one.slices, Seeds({one.middle: one.box})
+    found = propagate_three_axes(
+        lambda plane: replace(slices, plane=plane), slices.volume, slices.plane, seeds, rule
+    )
+    return {index: slices.plane.picture(found.mask, index) for index in range(slices.count)}
 
 
 def compared_dice(
