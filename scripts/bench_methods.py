@@ -15,6 +15,7 @@ import sys
 import time
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from cobot.datasets.pairs import image_label_pairs
 from cobot.errors import CobotError, ConfigError
 from cobot.report.method_scores import read_cells
 from cobot.report.method_tables import TABLES, write_tables
+from cobot.sam.encoder_plan import Precision
 from cobot.sam.weights import load_sam
 from cobot.training.corrections import find_corrections
 from cobot.training.data_labels import stated_labels, write_split
@@ -93,7 +95,8 @@ def plan(options: argparse.Namespace) -> list[MethodCell]:
         MethodCell(
             data=data, task=task.shown_in(options.window), split=split, base=options.base,
             weights=options.weights, adapter=config, recipe=recipe, seed=seed,
-            slices=options.slices, jitter_seed=0, hardware=Hardware(options.device), **sums,
+            slices=options.slices, jitter_seed=0, **sums,
+            hardware=Hardware(options.device, precision=options.precision),
         )
         for seed in range(options.seeds)
         for config in wanted(options)
@@ -151,7 +154,8 @@ def note(options: argparse.Namespace, cell: MethodCell) -> str:
     return (
         f"# Methods compared\n\n{date.today()}, base `{options.base}` "
         f"(SHA-256 {cell.base_sha256[:12]}…), recipe `{cell.recipe.name}` with "
-        f"{cell.recipe.epochs} epochs, the last epoch's weights. 3D Dice: mean over cases and "
+        f"{cell.recipe.epochs} epochs, the last epoch's weights, precision "
+        f"{cell.hardware.precision}. 3D Dice: mean over cases and "
         "seeds of the mean over a case's structures ± sd over cases (sd over seeds). Parameters "
         f"are the adapter's; all methods but freeze also train the mask decoder.\n\n    {command}"
     )
@@ -180,6 +184,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--set", nargs="*", default=[], help="settings of it: epochs=2")
     parser.add_argument("--slices", type=int, default=0, help="to learn from, drawn once; 0: all")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--precision", default="auto", choices=get_args(Precision), help="auto: bf16 on CUDA alone"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="cells at once, each in a process")
     parser.add_argument("--out", type=Path, default=Path("out/methods"))
     return parser.parse_args()
