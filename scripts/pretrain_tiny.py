@@ -3,7 +3,10 @@
     python scripts/pretrain_tiny.py --openkbp DATA/openkbp/train --out runs/tiny
 
 Stop it at any time; the same command goes on from the last checkpoint. `--export` writes the
-running average as half-precision safetensors, with how it was made in the file.
+running average as half-precision safetensors, with how it was made in the file. `--blend` mixes
+another file's weights into what is written: a model tuned further gains on what it was shown and
+loses elsewhere, and the mean of both keeps most of either (Wortsman et al., "Robust fine-tuning of
+zero-shot models", CVPR 2022).
 """
 
 import argparse
@@ -26,6 +29,7 @@ from cobot.training.slice_bank import (
 )
 from lightning_fabric import Fabric
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from segment_anything.modeling import Sam
 
 DEFAULT_STAGES = (
     "128:600:8:8e-4:1:drawn:0.75:0.4:60/4/8/28",
@@ -34,8 +38,12 @@ DEFAULT_STAGES = (
     "192:30:8:4e-4:3:drawn:0.6:0.35:70/3/4/23",
     "128:600:8:8e-4:2:drawn:0.7:0.4:45/4/6/45",
     "192:50:8:4e-4:2:drawn:0.65:0.4:48/4/6/42",
+    "128:1800:8:8e-4:2:drawn:0.7:0.35:55/3/4/38",
+    "192:200:8:4e-4:2:drawn:0.65:0.35:55/3/4/38",
+    "128:400:8:8e-4:2:drawn:0.8:0.35:70/1/2/27",
+    "192:100:8:4e-4:2:drawn:0.7:0.35:66/1/2/31",
 )
-"""Stages 7 to 12 of the shipped file's model card, three runs one after the other."""
+"""Stages 7 to 16 of the shipped file's model card, five runs one after the other."""
 
 
 def main() -> None:
@@ -64,8 +72,20 @@ def main() -> None:
             "bank_pictures": str(len(bank)),
             "date": date.today().isoformat(),
         }
-        save_half(pretrainer.average.cpu(), options.export, made_by)
+        shipped = pretrainer.average.cpu()
+        if options.blend:
+            other = load_sam("tiny", options.blend)
+            blend(shipped, other.sam, options.blend_share)
+            made_by["blended_with"] = f"{options.blend_share} of {other.sha256}"
+        save_half(shipped, options.export, made_by)
         fabric.print(f"wrote {options.export}\n{json.dumps(made_by, indent=2)}")
+
+
+@torch.no_grad()
+def blend(sam: Sam, other: Sam, share: float) -> None:
+    """Move every weight of `sam` by `share` of the way to that of `other`."""
+    for mine, theirs in zip(sam.parameters(), other.parameters(), strict=True):
+        mine.lerp_(theirs, share)
 
 
 def read_options() -> argparse.Namespace:
@@ -75,6 +95,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="bank, checkpoints, curves")
     parser.add_argument("--export", type=Path, help="write the weights here at the end")
     parser.add_argument("--start", type=Path, help="weights of tiny to begin with")
+    parser.add_argument("--blend", type=Path, help="weights of tiny to mix into --export")
+    parser.add_argument("--blend-share", type=float, default=0.5, help="of --blend, 0 to 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-volume", type=int, default=90, help="slices from each CT")
     parser.add_argument("--phantoms", type=int, default=4000, help="slices of phantoms")
