@@ -57,6 +57,7 @@ def main() -> None:
     fabric.print(f"bank: {len(bank)} pictures, SHA-256 {bank.sha256()}")
     config = PretrainConfig(tuple(map(read_stage, options.stages)), seed=options.seed)
     start = load_sam("tiny", options.start) if options.start else None
+    other = load_sam("tiny", options.blend) if options.blend else None
     sam = start.sam if start else build("tiny")
     pretrainer = Pretrainer(sam.requires_grad_(True), config, bank, options.out, fabric)
     if pretrainer.resume():
@@ -73,8 +74,7 @@ def main() -> None:
             "date": date.today().isoformat(),
         }
         shipped = pretrainer.average.cpu()
-        if options.blend:
-            other = load_sam("tiny", options.blend)
+        if other:
             blend(shipped, other.sam, options.blend_share)
             made_by["blended_with"] = f"{options.blend_share} of {other.sha256}"
         save_half(shipped, options.export, made_by)
@@ -83,7 +83,7 @@ def main() -> None:
 
 @torch.no_grad()
 def blend(sam: Sam, other: Sam, share: float) -> None:
-    """Move every weight of `sam` by `share` of the way to that of `other`."""
+    """Move every weight of `sam` by `share` (0 to 1) of the way to that of `other`."""
     for mine, theirs in zip(sam.parameters(), other.parameters(), strict=True):
         mine.lerp_(theirs, share)
 
@@ -96,7 +96,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--export", type=Path, help="write the weights here at the end")
     parser.add_argument("--start", type=Path, help="weights of tiny to begin with")
     parser.add_argument("--blend", type=Path, help="weights of tiny to mix into --export")
-    parser.add_argument("--blend-share", type=float, default=0.5, help="of --blend, 0 to 1")
+    parser.add_argument("--blend-share", type=fraction, default=0.5, help="of --blend, 0 to 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-volume", type=int, default=90, help="slices from each CT")
     parser.add_argument("--phantoms", type=int, default=4000, help="slices of phantoms")
@@ -111,6 +111,13 @@ def read_options() -> argparse.Namespace:
         "organs/superpixels/grey bands/blobs",
     )
     return parser.parse_args()
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1, or refuse it."""
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} must lie between 0 and 1")
+    return float(text)
 
 
 def start_processes(options: argparse.Namespace) -> Fabric:

@@ -172,7 +172,7 @@ def test_two_processes_train_one_model_and_a_finished_run_is_only_exported_again
     for first, other, mixed in zip(
         *(sam.parameters() for sam in (made[0], load_sam("tiny").sam, made[1])), strict=True
     ):
-        torch.testing.assert_close(mixed, 0.75 * first + 0.25 * other, rtol=2e-3, atol=1e-5)
+        torch.testing.assert_close(mixed, 0.75 * first + 0.25 * other, rtol=2e-3, atol=1e-4)
 
 
 def test_a_loose_box_holds_the_tight_one_and_stays_in_the_picture():
