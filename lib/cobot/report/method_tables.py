@@ -220,7 +220,7 @@ def _bars(cells: Sequence[FinishedCell]) -> Figure:
     axes.set_ylim(0, 1)
     axes.set_ylabel("3D Dice per case (mean, sd)")
     axes.set_title(MEASURES["box_jitter"], loc="left", fontsize=10)
-    axes.legend(ncols=3, fontsize=8, loc="lower center", frameon=False)
+    figure.legend(ncols=3, fontsize=8, loc="outside lower center", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
