@@ -171,6 +171,30 @@ def test_a_click_that_is_being_answered_keeps_its_adapter(start, study, file, mo
     assert by_adapter["v0001"] != alone.predicted_iou
 
 
+def test_a_click_while_the_first_adapter_is_read_waits_for_it(start, file):
+    chosen = Chosen(file)
+    engine = start(adapters=chosen)
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow_read(version):
+        reading.set()
+        assert go_on.wait(WAIT_S)
+        return file
+
+    chosen.read = slow_read
+    found = []
+    askers = [threading.Thread(target=lambda: found.append(engine.in_use())) for _ in range(2)]
+    askers[0].start()
+    assert reading.wait(WAIT_S)
+    askers[1].start()
+    askers[1].join(1)
+    assert not found, "nobody is answered by the base in the meantime"
+    go_on.set()
+    for asker in askers:
+        asker.join(WAIT_S)
+    assert [one.adapter for one in found] == ["v0001", "v0001"]
+
+
 def test_a_version_that_does_not_fit_leaves_the_one_in_use_and_every_answer_says_so(
     start, study, file
 ):

@@ -224,18 +224,20 @@ class SliceEngine:
 
     def _change(self, wanted: str | None) -> InUse:
         """Put the wanted version into use; for who holds `_changing`."""
-        loaded = self._loaded()
-        if loaded.adapter == wanted:
-            return loaded
-        if wanted not in self._unusable:
+        loaded = self._current or InUse(self._make_segmenter(), None)
+        if loaded.adapter != wanted and wanted not in self._unusable:
             try:
                 file = self._adapters.read(wanted) if wanted else None
-                self._current = InUse(swap_adapter(loaded.segmenter, file), wanted)
+                loaded = InUse(swap_adapter(loaded.segmenter, file), wanted)
                 self.embeddings.cancel_prefetch()
-                return self._current
             except AdapterError as error:
                 # A version never changes: what is wrong with it now will be at the next click.
                 self._unusable[str(wanted)] = str(error)
+        # Not before: a click that found the base here, while the first adapter is read, would be
+        # answered by it.
+        self._current = loaded
+        if loaded.adapter == wanted:
+            return loaded
         return self._in_spite_of(f"Adapter {wanted}: {self._unusable[str(wanted)]}")
 
     def _in_spite_of(self, trouble: str) -> InUse:
