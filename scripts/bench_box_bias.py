@@ -9,54 +9,29 @@ jittered by 5 % of their side, seed 0. Decision 9 says what came of it.
 """
 
 import argparse
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from cobot.datasets.pairs import image_label_pairs
 from cobot.prompts import Prompts
-from cobot.sam.answer import SliceMask
 from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
 from cobot.sam.weights import load_sam
-from cobot.shapes import BoxXyxy, Mask
-from cobot.slicing import cut_slice
 from cobot.training.baseline import ellipse_in_box
-from cobot.training.clicks import jittered_box
-from cobot.training.evaluate_prompts import BOX_JITTER, CaseOptions, PromptedCase, read_case
+from cobot.training.evaluate_prompts import (
+    SEED_MARK,
+    CaseOptions,
+    PromptedCase,
+    StructureTally,
+    prompted_slices,
+    read_case,
+)
 from cobot.training.task import parse_labels
 
-THRESHOLDS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0)
-
-
-@dataclass(slots=True)
-class Tally:
-    """Pixels of one structure, summed over slices and cases."""
-
-    truth: int = 0
-    ellipse: int = 0
-    ellipse_both: int = 0
-    answer: np.ndarray = field(default_factory=lambda: np.zeros(len(THRESHOLDS)))
-    both: np.ndarray = field(default_factory=lambda: np.zeros(len(THRESHOLDS)))
-
-    def add(self, answer: SliceMask, box: BoxXyxy, truth: Mask) -> None:
-        """Count one slice."""
-        rows, cols = truth.shape
-        ellipse = ellipse_in_box(box, (rows, cols))
-        self.truth += int(truth.sum())
-        self.ellipse += int(ellipse.sum())
-        self.ellipse_both += int((ellipse & truth).sum())
-        cuts = [answer.logits > threshold for threshold in THRESHOLDS]
-        self.answer += [int(cut.sum()) for cut in cuts]
-        self.both += [int((cut & truth).sum()) for cut in cuts]
-
-    def row(self, name: str) -> str:
-        """One line of the table."""
-        of_ellipse = 2 * self.ellipse_both / (self.ellipse + self.truth)
-        dice = 2 * self.both / (self.answer + self.truth)
-        areas = (self.answer[THRESHOLDS.index(0.0)] / self.truth, self.ellipse / self.truth)
-        cells = [f"{one:.2f}" for one in areas] + [f"{one:.3f}" for one in (of_ellipse, *dice)]
-        return f"| {name} | {' | '.join(cells)} |"
+JITTERED = f"box_jitter{SEED_MARK}0"
+ELLIPSE = "ellipse"
+CUTS = {f"Dice at {logit:g}": logit for logit in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0)}
+AS_ANSWERED = "Dice at 0"
 
 
 def main() -> None:
@@ -66,36 +41,39 @@ def main() -> None:
     segmenter = SliceSegmenter(
         load_sam("tiny", options.weights), "cpu", SegmenterOptions(precision="fp32")
     )
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, StructureTally] = {}
     read = CaseOptions(parse_labels(options.labels), options.axis)
     for image, label in image_label_pairs(options.data)[: options.limit]:
         count_case(read_case(image, label, read), segmenter, tallies)
-    cuts = " | ".join(f"Dice at {cut:g}" for cut in THRESHOLDS)
-    print(f"| structure | area / truth | ellipse / truth | Dice of ellipse | {cuts} |")
-    print("|" + "---|" * (4 + len(THRESHOLDS)))
-    for name, tally in tallies.items():
-        print(tally.row(name))
+    print(table(tallies))
 
 
-def count_case(case: PromptedCase, segmenter: SliceSegmenter, tallies: dict[str, Tally]) -> None:
+def count_case(
+    case: PromptedCase, segmenter: SliceSegmenter, tallies: dict[str, StructureTally]
+) -> None:
     """Ask for every structure on every slice that holds it."""
-    rng = np.random.default_rng(0)
-    for index in range(case.volume.shape[case.plane.axis]):
-        truths = masks_on(case, index)
-        boxes = [jittered_box(truth, BOX_JITTER, rng) for truth in truths.values()]
-        if not truths:
-            continue
-        asked = [Prompts(box_xyxy=box) for box in boxes]
-        answers = segmenter.segment(cut_slice(case.volume, case.plane, index), case.window, asked)
-        for (name, truth), box, answer in zip(truths.items(), boxes, answers, strict=True):
-            tallies.setdefault(name, Tally()).add(answer, box, truth)
+    for one in prompted_slices(case, (0,)):
+        boxes = one.boxes[JITTERED]
+        asked = [Prompts(box_xyxy=box) for box in boxes.values()]
+        answers = segmenter.segment(one.slice_, case.window, asked)
+        for (name, box), answer in zip(boxes.items(), answers, strict=True):
+            tally, truth = tallies.setdefault(name, StructureTally()), one.truths[name]
+            tally.add(ELLIPSE, ellipse_in_box(box, one.shape), truth)
+            for measure, logit in CUTS.items():
+                tally.add(measure, answer.logits > logit, truth)
 
 
-def masks_on(case: PromptedCase, index: int) -> dict[str, Mask]:
-    """The structures on one slice."""
-    values = case.plane.picture(case.truth.voxels, index)
-    masks = {name: values == value for value, name in case.truth.labels.items()}
-    return {name: mask for name, mask in masks.items() if mask.any()}
+def table(tallies: Mapping[str, StructureTally]) -> str:
+    """Markdown, a line for each structure."""
+    titles = ("structure", "area / truth", "ellipse / truth", "Dice of ellipse", *CUTS)
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name, tally in tallies.items():
+        found = tally.overlaps
+        areas = (found[one].answer / found[one].truth for one in (AS_ANSWERED, ELLIPSE))
+        dice = (found[one].dice for one in (ELLIPSE, *CUTS))
+        cells = [name, *(f"{one:.2f}" for one in areas), *(f"{one:.3f}" for one in dice)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def read_options() -> argparse.Namespace:

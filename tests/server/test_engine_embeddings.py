@@ -224,3 +224,45 @@ def test_a_version_that_the_user_named_is_answered_with_or_nothing_is(start, stu
     foreign = replace(file, card=replace(file.card, base_sha256="1" * 64))
     with pytest.raises(AdapterError, match="made for tiny with base weights SHA-256 1111"):
         click(start(adapters=Chosen(foreign, required=True)), study)
+
+
+def test_a_named_version_that_does_not_fit_is_refused_to_whoever_asks_meanwhile(start, file):
+    foreign = replace(file, card=replace(file.card, base_sha256="1" * 64))
+    refusing, go_on = threading.Event(), threading.Event()
+
+    class SlowToRefuse(Chosen):
+        @property
+        def required(self):
+            if threading.current_thread() is first and read.is_set():
+                refusing.set()
+                assert go_on.wait(WAIT_S)
+            return True
+
+        @required.setter
+        def required(self, _):
+            pass
+
+        def read(self, version):
+            read.set()
+            return foreign
+
+    said = []
+
+    def ask():
+        try:
+            said.append(engine.in_use())
+        except AdapterError as error:
+            said.append(str(error))
+
+    read = threading.Event()
+    first, second = threading.Thread(target=ask), threading.Thread(target=ask)
+    engine = start(adapters=SlowToRefuse(foreign))
+    first.start()
+    assert refusing.wait(WAIT_S)
+    second.start()
+    second.join(1)
+    assert not said, "not by the base"
+    go_on.set()
+    for asker in (first, second):
+        asker.join(WAIT_S)
+    assert ["Adapter v0001: " in one for one in said] == [True, True]

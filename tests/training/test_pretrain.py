@@ -1,5 +1,6 @@
 """Pretraining: it learns, it resumes bit for bit, and it refuses another run's checkpoint."""
 
+import argparse
 import subprocess
 import sys
 from dataclasses import replace
@@ -157,22 +158,42 @@ def test_an_answer_corrects_what_it_was_shown_in_the_models_that_draw(draws):
     assert (ious > 0.8).all() if draws else (ious == 0).all()
 
 
-def test_two_processes_train_one_model_and_a_finished_run_is_only_exported_again(bank, tmp_path):
+def test_two_processes_train_one_model_and_a_finished_run_stays_as_it_is(bank, tmp_path):
     bank.save(tmp_path / "bank_0.npz")
     command = [sys.executable, ROOT / "scripts" / "pretrain_tiny.py", "--openkbp", tmp_path]
     command += ["--out", tmp_path, "--export", tmp_path / "made.safetensors", "--processes", "2"]
     command += ["--device", "cpu", "--stages", "32:3:2:1e-3:1:drawn:0.7:0.4:5/2/2/1"]
-    blending = ["--blend", ROOT / "lib/cobot/sam/tiny.safetensors", "--blend-share", "0.25"]
-    made = []
-    for more in ([], blending):
+    blending_nothing = ["--blend", ROOT / "lib/cobot/sam/tiny.safetensors", "--blend-share", "0"]
+    said = []
+    for more in ([], blending_nothing):
         ended = subprocess.run([*command, *more], capture_output=True, text=True, check=True)
-        made.append(load_sam("tiny", tmp_path / "made.safetensors").sam)
-    assert "going on from step 3" in ended.stdout
-    assert "0.25 of " in ended.stdout, "the file says what it was blended with"
-    for first, other, mixed in zip(
-        *(sam.parameters() for sam in (made[0], load_sam("tiny").sam, made[1])), strict=True
-    ):
-        torch.testing.assert_close(mixed, 0.75 * first + 0.25 * other, rtol=2e-3, atol=1e-4)
+        said.append((ended.stdout, load_sam("tiny", tmp_path / "made.safetensors").sam))
+    assert "going on from step 3" in said[1][0]
+    assert f"0.0 of {load_sam('tiny').sha256}" in said[1][0]
+    first, second = (sam.state_dict() for _, sam in said)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_blend_lies_between_both_by_its_share(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import pretrain_tiny
+
+    mine, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    both = (mine.parameters(), theirs.parameters())
+    expected = [0.75 * a + 0.25 * b for a, b in zip(*both, strict=True)]
+    pretrain_tiny.blend(mine, theirs, 0.25)
+    for found, wanted in zip(mine.parameters(), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.1", "nan"])
+def test_a_share_that_is_none_is_refused(monkeypatch, text):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import pretrain_tiny
+
+    assert pretrain_tiny.fraction("0.5") == 0.5
+    with pytest.raises(argparse.ArgumentTypeError, match=f"{text} must lie between 0 and 1"):
+        pretrain_tiny.fraction(text)
 
 
 def test_a_loose_box_holds_the_tight_one_and_stays_in_the_picture():

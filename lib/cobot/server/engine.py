@@ -214,7 +214,8 @@ class SliceEngine:
             return self._in_spite_of(str(error))
         if current is not None and current.adapter == wanted:
             return current
-        if not self._changing.acquire(blocking=current is None):
+        nothing_else_will_do = current is None or self._adapters.required
+        if not self._changing.acquire(blocking=nothing_else_will_do):
             assert current is not None
             return current
         try:

@@ -108,7 +108,7 @@ def evaluate_case(
         slices, 10 where never reached.
     """
     tallies: dict[str, StructureTally] = {}
-    prompted = list(_prompted_slices(case, seeds))
+    prompted = list(prompted_slices(case, seeds))
     for start in range(0, len(prompted), SLICES_AT_ONCE):
         part = prompted[start : start + SLICES_AT_ONCE]
         embeddings = segmenter.embed(
@@ -142,7 +142,8 @@ class PromptedSlice:
         return [Prompts(box_xyxy=box) for kind in self.boxes.values() for box in kind.values()]
 
 
-def _prompted_slices(case: PromptedCase, seeds: Sequence[int]) -> Iterator[PromptedSlice]:
+def prompted_slices(case: PromptedCase, seeds: Sequence[int]) -> Iterator[PromptedSlice]:
+    """Every slice that holds a structure, in order, with tight boxes and one draw for each seed."""
     draws = {f"box_jitter{SEED_MARK}{seed}": np.random.default_rng(seed) for seed in seeds}
     for index in range(case.volume.shape[case.plane.axis]):
         values = case.plane.picture(case.truth.voxels, index)
