@@ -49,6 +49,14 @@ def test_pieces_are_counted_and_the_largest_has_its_share():
     assert of_mask(voxels) == []
 
 
+def test_the_largest_of_many_pieces_never_has_all_of_it():
+    voxels = np.zeros((30, 30, 10), np.uint8)
+    voxels[1:25, 1:25, 1:9] = 1
+    voxels[27, [3, 13, 23], 5] = 1
+    # 4608 voxels and three specks: 99.9 %.
+    assert of_mask(voxels) == ["liver is in 4 pieces; the largest has 99% of it"]
+
+
 def test_volumes_outside_the_range_of_adults():
     assert implausible("Right_Kidney", 900.0).startswith("right kidney has 900.0 mL")
     assert implausible("liver", 1500.0) is None
