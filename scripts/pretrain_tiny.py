@@ -11,14 +11,17 @@ zero-shot models", CVPR 2022).
 
 import argparse
 import json
+from dataclasses import replace
 from datetime import date
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
-from cobot.sam.build import build
-from cobot.sam.weights import load_sam, save_half
+from cobot.checksum import file_sha256
+from cobot.sam.build import build, build_sam, encoder_shape
+from cobot.sam.position_tables import at_another_side
+from cobot.sam.weights import save_half
 from cobot.training.pretrain import PretrainConfig, Pretrainer, Stage
 from cobot.training.pretrain import Progress as StepProgress
 from cobot.training.slice_bank import (
@@ -29,6 +32,7 @@ from cobot.training.slice_bank import (
 )
 from lightning_fabric import Fabric
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file
 from segment_anything.modeling import Sam
 
 DEFAULT_STAGES = (
@@ -56,9 +60,8 @@ def main() -> None:
         bank = read_or_build_bank(options)
     fabric.print(f"bank: {len(bank)} pictures, SHA-256 {bank.sha256()}")
     config = PretrainConfig(tuple(map(read_stage, options.stages)), seed=options.seed)
-    start = load_sam("tiny", options.start) if options.start else None
-    other = load_sam("tiny", options.blend) if options.blend else None
-    sam = start.sam if start else build("tiny")
+    sam = read_tiny(options.start) if options.start else build("tiny")
+    other = read_tiny(options.blend) if options.blend else None
     pretrainer = Pretrainer(sam.requires_grad_(True), config, bank, options.out, fabric)
     if pretrainer.resume():
         fabric.print(f"going on from step {pretrainer.step}")
@@ -68,17 +71,27 @@ def main() -> None:
             "seed": str(options.seed),
             "stages": " ".join(options.stages),
             "processes": str(options.processes),
-            "started_from": start.sha256 if start else "random weights",
+            "started_from": file_sha256(options.start) if options.start else "random weights",
             "bank_sha256": bank.sha256(),
             "bank_pictures": str(len(bank)),
             "date": date.today().isoformat(),
         }
         shipped = pretrainer.average.cpu()
         if other:
-            blend(shipped, other.sam, options.blend_share)
-            made_by["blended_with"] = f"{options.blend_share} of {other.sha256}"
+            blend(shipped, other, options.blend_share)
+            made_by["blended_with"] = f"{options.blend_share} of {file_sha256(options.blend)}"
         save_half(shipped, options.export, made_by)
         fabric.print(f"wrote {options.export}\n{json.dumps(made_by, indent=2)}")
+
+
+def read_tiny(file: Path) -> Sam:
+    """Weights of tiny, in fp32; position tables of another input side are interpolated."""
+    state = {name: value.float() for name, value in load_file(file).items()}
+    shape = encoder_shape("tiny")
+    side_px = state["image_encoder.pos_embed"].shape[1] * shape.patch_size_px
+    sam = build_sam(replace(shape, image_size_px=side_px))
+    sam.load_state_dict(state)
+    return at_another_side(sam, shape)
 
 
 @torch.no_grad()
@@ -108,7 +121,7 @@ def read_options() -> argparse.Namespace:
         nargs="+",
         default=DEFAULT_STAGES,
         help="side_px:steps[/planned]:batch:learning_rate:rounds:tokens|drawn:boxes:pasting:"
-        "organs/superpixels/grey bands/blobs",
+        "organs/superpixels/grey bands/blobs[:freedom]",
     )
     return parser.parse_args()
 
@@ -133,7 +146,7 @@ def start_processes(options: argparse.Namespace) -> Fabric:
 
 def read_stage(text: str) -> Stage:
     """Read one stage as `--stages` writes it."""
-    side, steps, batch, rate, rounds, prompts, boxes, pasting, layers = text.split(":")
+    side, steps, batch, rate, rounds, prompts, boxes, pasting, layers, *freedom = text.split(":")
     made, _, planned = steps.partition("/")
     return Stage(
         side_px=int(side),
@@ -146,6 +159,7 @@ def read_stage(text: str) -> Stage:
         box_probability=float(boxes),
         blob_probability=float(pasting),
         layer_weights=tuple(map(float, layers.split("/"))),
+        freedom=float(freedom[0]) if freedom else 1.0,
     )
 
 

@@ -1,6 +1,9 @@
 """Pasted objects: whole blobs on the body alone, and greys that change where they should."""
 
+from unittest.mock import patch
+
 import numpy as np
+from cobot.training import pasted_objects
 from cobot.training.pasted_objects import pasted_blobs, random_blob, recoloured
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +35,8 @@ def test_no_body_no_blob():
 @given(SEEDS)
 def test_blobs_differ_from_what_they_cover_and_air_stays_air(seed):
     unit = body_and_air()
-    pasted = pasted_blobs(unit, np.random.default_rng(seed))
+    with patch.object(pasted_objects, "TEXTURED", 0.0):
+        pasted = pasted_blobs(unit, np.random.default_rng(seed))
     assert (pasted.unit[unit == 0] == 0).all()
     assert pasted.unit.min() >= 0
     assert pasted.unit.max() <= 1
@@ -47,6 +51,22 @@ def test_most_pictures_get_a_blob():
         pasted_blobs(body_and_air(), np.random.default_rng(seed)).blobs.any() for seed in range(50)
     ]
     assert np.mean(drawn) > 0.8
+
+
+def test_large_blobs_are_as_usual_as_small_ones_and_some_have_a_pattern():
+    body = np.full((96, 96), 0.5, np.float32)
+    shares, grain = [], []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        pasted = pasted_blobs(body, rng)
+        blob = pasted.blobs == 1
+        shares.append(blob.mean())
+        core = ndimage.binary_erosion(blob, iterations=4) & (pasted.unit > 0.01) & (pasted.unit < 1)
+        if core.sum() > 200 and pasted.blobs.max() == 1:
+            grain.append(pasted.unit[core].std())
+    assert np.mean(np.array(shares) > 0.2) > 0.12
+    assert np.mean(np.array(shares) < 0.02) > 0.2
+    assert 0.15 < np.mean(np.array(grain) > 0.01) < 0.7
 
 
 def test_recolouring_changes_objects_and_leaves_the_rest():

@@ -11,8 +11,8 @@ import pytest
 import torch
 from cobot.errors import ConfigError
 from cobot.prompts import tight_box
-from cobot.sam.build import build
-from cobot.sam.weights import load_sam
+from cobot.sam.build import build, build_sam, encoder_shape
+from cobot.sam.weights import load_sam, save_half
 from cobot.training.augment import TrainingPicture
 from cobot.training.clicks import loose_box
 from cobot.training.interactive_rounds import (
@@ -184,6 +184,33 @@ def test_a_blend_lies_between_both_by_its_share(monkeypatch):
     pretrain_tiny.blend(mine, theirs, 0.25)
     for found, wanted in zip(mine.parameters(), expected, strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+def test_a_run_goes_on_from_weights_of_another_input_side(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import pretrain_tiny
+
+    shape = encoder_shape("tiny")
+    small = build_sam(replace(shape, image_size_px=64))
+    save_half(small, tmp_path / "small.safetensors", {})
+    read = pretrain_tiny.read_tiny(tmp_path / "small.safetensors")
+    assert read.image_encoder.pos_embed.shape[1] == shape.grid
+    table = small.mask_decoder.iou_token.weight.half().float()
+    assert torch.equal(read.mask_decoder.iou_token.weight, table)
+
+
+@pytest.mark.parametrize(("text", "freedom"), [("", 1.0), (":0.25", 0.25)])
+def test_a_stage_may_say_how_far_pictures_stray(monkeypatch, text, freedom):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import pretrain_tiny
+
+    stage = pretrain_tiny.read_stage(f"128:30/40:8:8e-4:2:drawn:0.7:0.35:5/2/2/1{text}")
+    assert (stage.side_px, stage.steps, stage.schedule_steps, stage.freedom) == (
+        128,
+        30,
+        40,
+        freedom,
+    )
 
 
 @pytest.mark.parametrize("text", ["-0.1", "1.1", "nan"])

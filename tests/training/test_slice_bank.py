@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 from cobot.errors import ConfigError
-from cobot.training.augment import training_picture
-from cobot.training.slice_bank import CANVAS_PX, RawPicture, SliceBank, build_bank
+from cobot.training.augment import PictureRule, training_picture
+from cobot.training.slice_bank import (
+    CANVAS_PX,
+    RawPicture,
+    SliceBank,
+    build_bank,
+    random_picture,
+)
+from cobot.volume import Volume
 
 
 def body_picture() -> RawPicture:
@@ -56,7 +63,7 @@ def test_a_saved_bank_is_read_back_equal(bank, tmp_path):
 
 def test_a_training_picture_is_unit_ranged_and_empty_where_padded(bank):
     for seed in range(20):
-        drawn = training_picture(bank, 0, (64, 0.5), np.random.default_rng(seed))
+        drawn = training_picture(bank, 0, PictureRule(64, 0.5), np.random.default_rng(seed))
         assert drawn.unit.shape == (64, 64)
         assert 0 <= drawn.unit.min() <= drawn.unit.max() <= 1
         rows, cols = drawn.content_px
@@ -66,7 +73,35 @@ def test_a_training_picture_is_unit_ranged_and_empty_where_padded(bank):
 
 def test_the_same_seed_draws_the_same_picture(bank):
     first, again = (
-        training_picture(bank, 1, (64, 0.5), np.random.default_rng(7)) for _ in range(2)
+        training_picture(bank, 1, PictureRule(64, 0.5), np.random.default_rng(7)) for _ in range(2)
     )
     assert np.array_equal(first.unit, again.unit)
     assert np.array_equal(first.layers, again.layers)
+
+
+def organ_sizes(bank: SliceBank, freedom: float) -> np.ndarray:
+    """Rows and cols that the organ spans in 60 frames; it always has a pixel there."""
+    rule, spans = PictureRule(84, 0.0, freedom), []
+    for seed in range(60):
+        organ = training_picture(bank, 0, rule, np.random.default_rng(seed)).layers[0] == 3
+        spans.append([np.ptp(np.flatnonzero(organ.any(axis))) + 1 for axis in (1, 0)])
+    return np.array(spans)
+
+
+def test_without_freedom_a_picture_fills_the_frame_upright_as_at_inference(bank):
+    # 84 px show 128 mm of rows (64 of 2 mm): the organ's 40 mm are 26 px, its 20 mm are 13 px.
+    bound, free = organ_sizes(bank, 0.0), organ_sizes(bank, 1.0)
+    assert (abs(bound / [26.25, 13.1] - 1) < 0.35).all()
+    assert free[:, 0].max() > 1.6 * bound[:, 0].max()
+
+
+def test_slices_are_mostly_axial_and_mostly_hold_an_organ():
+    voxels = np.zeros((10, 11, 12))
+    labels = np.zeros((10, 11, 12), np.uint8)
+    labels[5, 5, 5] = 1
+    volume, marked = (Volume(one, np.diag([-1.0, -1, 1, 1])) for one in (voxels, labels))
+    rng = np.random.default_rng(0)
+    drawn = [random_picture(volume, marked, rng) for _ in range(400)]
+    axial = [one.pixels_hu.size == 110 for one in drawn]
+    assert 0.72 < np.mean(axial) < 0.88
+    assert 0.75 < np.mean([one.organs.any() for one in drawn]) < 0.92

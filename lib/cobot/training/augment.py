@@ -22,8 +22,27 @@ ZOOMED = 0.75
 """How often the picture is shown larger or smaller than it fills the frame."""
 
 ZOOM_LOG = (-0.2, 1.0)
-"""Range of the zoom's logarithm: 0.8 to 2.7. A pretraining frame has 128 px, one at inference 192:
-a zoom of 1.5 shows an organ of a few voxels with as many pixels as it will have there."""
+"""Range of the zoom's logarithm: 0.8 to 2.7. Most pretraining frames have 128 px, one at inference
+256: a zoom of 2 shows an organ of a few voxels with as many pixels as it will have there."""
+
+UPRIGHT = 0.9
+"""How often a picture is turned by a few degrees (sd 0.15 rad) and not by any angle."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRule:
+    """How a frame is made of a banked slice.
+
+    Attributes:
+        side_px: of the frame.
+        blob_probability: how often blobs are pasted into it.
+        freedom: how often size, place and angle stray as far as they may; else the picture fills
+            the frame upright, but for a tenth of its size and 0.05 rad, as at inference.
+    """
+
+    side_px: int
+    blob_probability: float
+    freedom: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +61,34 @@ class TrainingPicture:
 
 
 def training_picture(
-    bank: SliceBank, index: int, made: tuple[int, float], rng: np.random.Generator
+    bank: SliceBank, index: int, rule: PictureRule, rng: np.random.Generator
 ) -> TrainingPicture:
     """Draw one augmented frame.
 
     Args:
         bank: where pictures come from.
         index: of the picture.
-        made: side of the frame in pixels, and how often blobs are pasted into it.
+        rule: how the frame is made.
         rng: source of randomness.
     """
-    side_px, blob_probability = made
     rows, cols = bank.size_px[index]
     unit = windowed(bank.pixels_hu[index, :rows, :cols], rng)
     unit = remapped(unit, rng)
     size_mm = bank.size_px[index] * bank.spacing_mm[index]
-    grid, content_px = _sampling_grid(size_mm, side_px, rng)
+    place = _free_place(rng) if rng.random() < rule.freedom else _usual_place(rng)
+    grid, content_px = _sampling_grid(size_mm, rule.side_px, place, rng)
     frame = _sample(unit[None], grid, "bilinear")[0]
     layers = _sample(bank.layers[index, :, :rows, :cols].astype(np.float32), grid, "nearest")
     frame[content_px[0] :] = frame[:, content_px[1] :] = 0
     layers[:, content_px[0] :] = layers[:, :, content_px[1] :] = 0
-    frame, objects = _with_new_objects(frame, layers.astype(np.uint8), blob_probability, rng)
+    frame, objects = _with_new_objects(frame, layers.astype(np.uint8), rule, rng)
     return TrainingPicture(degraded(frame, rng), objects, content_px)
 
 
 def _with_new_objects(
     frame: Float32[np.ndarray, "side side"],
     layers: UInt8[np.ndarray, "layer side side"],
-    blob_probability: float,
+    rule: PictureRule,
     rng: np.random.Generator,
 ) -> tuple[Float32[np.ndarray, "side side"], UInt8[np.ndarray, "layer2 side side"]]:
     """Give objects other greys now and then, and add blobs, which are one more layer."""
@@ -77,7 +96,7 @@ def _with_new_objects(
         if rng.random() < often:
             frame = recoloured(frame, layer, rng)
     blobs = np.zeros_like(layers[0])
-    if rng.random() < blob_probability:
+    if rng.random() < rule.blob_probability:
         pasted = pasted_blobs(frame, rng)
         frame, blobs = pasted.unit, pasted.blobs
         layers = np.where(blobs > 0, 0, layers)
@@ -133,21 +152,31 @@ def _bias_field(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return field
 
 
+def _free_place(rng: np.random.Generator) -> tuple[float, float]:
+    """A zoom, and an angle in radians, as far from those at inference as training goes."""
+    zoom = float(np.exp(rng.uniform(*ZOOM_LOG))) if rng.random() < ZOOMED else 1.0
+    return zoom, rng.normal(0, 0.15) if rng.random() < UPRIGHT else rng.uniform(-np.pi, np.pi)
+
+
+def _usual_place(rng: np.random.Generator) -> tuple[float, float]:
+    """A zoom, and an angle in radians, near those at inference."""
+    return float(np.exp(rng.uniform(-0.1, 0.1))), rng.normal(0, 0.05)
+
+
 def _sampling_grid(
-    size_mm: np.ndarray, side_px: int, rng: np.random.Generator
+    size_mm: np.ndarray, side_px: int, place: tuple[float, float], rng: np.random.Generator
 ) -> tuple[Tensor, tuple[int, int]]:
     """Where each frame pixel is read in the picture, and how much of the frame is in use.
 
-    The picture's longer physical side fills the frame from the top left, as at inference, times a
-    random zoom and aspect; rotation and flips turn it about its middle; what is larger than the
+    The picture's longer physical side fills the frame from the top left, as at inference, times the
+    zoom and a random aspect; rotation and flips turn it about its middle; what is larger than the
     frame is cut at a random place.
 
     Returns:
         For torch's grid_sample (1 side side 2), and (rows, cols) of content.
     """
-    zoom = np.exp(rng.uniform(*ZOOM_LOG)) if rng.random() < ZOOMED else 1.0
+    zoom, angle = place
     mm_per_px = size_mm.max() / side_px / zoom * np.exp(rng.uniform(-0.12, 0.12, 2))
-    angle = rng.normal(0, 0.15) if rng.random() < 0.9 else rng.uniform(-np.pi, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     flips = np.where(rng.random(2) < [0.25, 0.5], -1.0, 1.0)
     spare_mm = np.minimum(0, side_px * mm_per_px - size_mm)

@@ -15,6 +15,13 @@ MOST_BLOBS = 3
 SMALLEST_RADIUS, LARGEST_RADIUS = 0.02, 0.45
 """Of a blob's mean radius, as a fraction of the picture's longer side."""
 
+EVENLY = 0.3
+"""How often a radius is drawn evenly from that range, and not its logarithm: a liver fills much of
+its slice, and logarithms give few such blobs."""
+
+TEXTURED = 0.4
+"""How often a blob has a pattern of its own, as a liver with its vessels has."""
+
 SMALLEST_SHARE = 0.3
 """Of a blob that must lie on the body and stay in one piece."""
 
@@ -60,7 +67,7 @@ def random_blob(
     if not places.size:
         return np.zeros_like(body)
     middle = np.array(np.unravel_index(rng.choice(places), body.shape))
-    radius = max(body.shape) * np.exp(rng.uniform(np.log(SMALLEST_RADIUS), np.log(LARGEST_RADIUS)))
+    radius = max(body.shape) * _random_radius(rng)
     stretch = np.exp(rng.uniform(-0.5, 0.5))
     offset = np.moveaxis(np.indices(body.shape), 0, -1) - middle
     turned = offset @ _turn(rng.uniform(0, np.pi)) / [radius * stretch, radius / stretch]
@@ -96,9 +103,19 @@ def _filled(
     contrast = rng.uniform(0.04, 0.45) * rng.choice([-1, 1])
     grey = np.clip(mean + contrast, 0.02, 1)
     inside = grey + rng.uniform(0, 0.8) * (unit - mean)
+    if rng.random() < TEXTURED:
+        grain_px = max(unit.shape) * rng.uniform(0.01, 0.06)
+        inside = inside + rng.uniform(0.02, 0.12) * _smooth_field(unit.shape, grain_px, rng)
     weight = ndimage.gaussian_filter(shape.astype(np.float32), rng.uniform(0.3, 1.2))
     mixed = unit + weight * (inside - unit)
     return np.where(unit > 0, np.clip(mixed, 0.01, 1), 0).astype(np.float32)
+
+
+def _random_radius(rng: np.random.Generator) -> float:
+    """A blob's mean radius, as a fraction of the picture's longer side."""
+    if rng.random() < EVENLY:
+        return float(rng.uniform(SMALLEST_RADIUS, LARGEST_RADIUS))
+    return float(np.exp(rng.uniform(np.log(SMALLEST_RADIUS), np.log(LARGEST_RADIUS))))
 
 
 def _main_piece(found: Bool[np.ndarray, "row col"], wanted_px: int) -> Bool[np.ndarray, "row col"]:

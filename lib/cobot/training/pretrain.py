@@ -21,7 +21,7 @@ from cobot.sam.decoder import PromptTokens
 from cobot.sam.encoder import encode_image
 from cobot.sam.encoder_plan import choose_dtype
 from cobot.sam.frame import SAM_MEAN, SAM_STD
-from cobot.training.augment import TrainingPicture, training_picture
+from cobot.training.augment import PictureRule, TrainingPicture, training_picture
 from cobot.training.interactive_rounds import (
     Conversation,
     conversation_loss,
@@ -54,6 +54,7 @@ class Stage:
         blob_probability: how often blobs are pasted into a picture.
         layer_weights: how often an object is an organ, a superpixel, a grey band, a blob, where
             the picture has them all.
+        freedom: how often a picture strays far from the size and angle it has at inference.
     """
 
     side_px: int
@@ -66,6 +67,7 @@ class Stage:
     box_probability: float = 0.6
     blob_probability: float = 0.4
     layer_weights: tuple[float, ...] = (5.0, 2.0, 2.0, 1.0)
+    freedom: float = 1.0
 
     @property
     def schedule_steps(self) -> int:
@@ -289,8 +291,8 @@ def draw_batch(
     masks: list[np.ndarray] = []
     picture: list[int] = []
     while len(frames) < pictures:
-        made = (stage.side_px, stage.blob_probability)
-        drawn = training_picture(bank, int(rng.integers(len(bank))), made, rng)
+        rule = PictureRule(stage.side_px, stage.blob_probability, stage.freedom)
+        drawn = training_picture(bank, int(rng.integers(len(bank))), rule, rng)
         objects = draw_objects(drawn, (count, stage.layer_weights), rng)
         if objects:
             picture += [len(frames)] * len(objects)
