@@ -24,6 +24,7 @@ from cobot.adapters.config import AdapterConfig
 from cobot.atomic import atomic_path
 from cobot.auto.recipe import AutoRecipe
 from cobot.auto.segment import AutoPlan, segment_auto
+from cobot.auto.together import LabelsTogether
 from cobot.auto.train import AutoProgress, FrozenModel, case_dice, learn_label_prompts
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SegmenterOptions
@@ -75,6 +76,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--method", default="adaptformer+cobot", help="freeze: the base alone")
     parser.add_argument("--epochs", type=int, default=2, help="of the adapter")
     parser.add_argument("--adapter-slices", type=int, default=0, help="it learns from; 0: all")
+    parser.add_argument("--together", action="store_true", help="it learns to find labels too")
     parser.add_argument("--set", default="{}", help="JSON of changes to the label prompts' recipe")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -90,7 +92,7 @@ def fill(options: argparse.Namespace, cells: Path) -> None:
     task = TrainingTask(options.name, parse_labels(options.labels), cut=options.axis)
     task = task if options.window == "auto" else task.shown_in(options.window)
     recipe = AutoRecipe.changed(json.loads(options.set))
-    file = adapter(options, task, train, validation)
+    file = adapter(options, task, recipe, (train, validation))
     base = load_sam(options.base, options.weights)
     model = FrozenModel.of(base, file, "cpu", SegmenterOptions(precision="fp32"))
     for seed in range(options.seeds):
@@ -102,13 +104,20 @@ def fill(options: argparse.Namespace, cells: Path) -> None:
             "recipe": recipe.to_dict(),
             "base": [options.base, base.sha256],
             "adapter": model.segmenter.adapter_hash,
-            "method": options.method if options.adapter is None else str(options.adapter.name),
+            "method": method_name(options),
             "seed": seed,
         }
         path = cells / f"{options.name}-s{seed}-{digest(identity)}.json"
         if not path.exists():
             measured = measure(model, train, validation, task, recipe, seed)
             write(path, {"identity": identity, "date": str(date.today()), **measured})
+
+
+def method_name(options: argparse.Namespace) -> str:
+    """What the table calls the adapter."""
+    if options.adapter is not None:
+        return str(options.adapter.name)
+    return f"{options.method}, labels together" if options.together else str(options.method)
 
 
 def sides(options: argparse.Namespace) -> tuple[list[Correction], list[Correction]]:
@@ -138,14 +147,15 @@ def drawn(cases: Sequence[Correction], count: int) -> list[Correction]:
 def adapter(
     options: argparse.Namespace,
     task: TrainingTask,
-    train: Sequence[Correction],
-    validation: Sequence[Correction],
+    recipe: AutoRecipe,
+    cases: tuple[Sequence[Correction], Sequence[Correction]],
 ) -> AdapterFile | None:
     """The adapter that label prompts are learnt on: given, trained once and kept, or none."""
     if options.adapter is not None:
         return open_adapter(options.adapter)
     if options.method == "freeze":
         return None
+    train, validation = cases
     folder = linked(options.out / f"{options.name}-cases", [*train, *validation])
     split = options.out / f"{options.name}-split.json"
     names = {"train": train, "validation": validation}
@@ -169,7 +179,8 @@ def adapter(
             print(f"adapter: {now} after {time.monotonic() - began:.0f} s", flush=True)
 
     # A finished run only reads its checkpoint.
-    return train_blind(request, report, options.adapter_slices).file
+    beside = LabelsTogether(recipe) if options.together else None
+    return train_blind(request, report, options.adapter_slices, beside).file
 
 
 def linked(folder: Path, cases: Sequence[Correction]) -> Path:

@@ -1,12 +1,12 @@
 """Label prompts are learnt on embeddings of a frozen encoder, through a frozen decoder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from segment_anything.modeling import Sam
 from torch import Tensor
 
@@ -23,6 +23,9 @@ ABSENT_SHARE = 4
 
 FIRST_NOISE = 0.1
 """Of the tokens, around "not a point": the decoder then begins by trusting what it is shown."""
+
+UNTAUGHT = ("tokens", "carried")
+"""What a head that learnt with the adapter brings unlearnt."""
 
 LAST_RATE = 0.02
 """Of the learning rate, at the end."""
@@ -51,6 +54,7 @@ def learn_prompts(
     recipe: AutoRecipe,
     seed: int,
     report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    head: Mapping[str, Tensor] | None = None,
 ) -> LabelPrompter:
     """Learn the prompts of all labels; nothing of the model changes.
 
@@ -60,6 +64,7 @@ def learn_prompts(
         recipe: how.
         seed: of the start and of the order.
         report: told the step, of how many, and the loss.
+        head: where labels lie, as it was learnt with the adapter; else it begins anew.
 
     Raises:
         ConfigError: the loss is not a number.
@@ -68,6 +73,10 @@ def learn_prompts(
     device = sam.prompt_encoder.no_mask_embed.weight.device
     shape = PrompterShape(slices.features.shape[1], recipe.tokens, recipe.hidden)
     prompter = LabelPrompter(shape, slices.known.shape[1], generator)
+    if head is not None:
+        # Tokens and shares had no decoder to learn from.
+        learnt = {name: value for name, value in head.items() if name not in UNTAUGHT}
+        prompter.load_state_dict(learnt, strict=False)
     with torch.no_grad():
         start = sam.prompt_encoder.not_a_point_embed.weight.detach().cpu()
         prompter.tokens.mul_(FIRST_NOISE).add_(start)
@@ -100,6 +109,19 @@ def learn_prompts(
         schedule.step()
         report(step + 1, recipe.steps, float(loss.detach()))
     return prompter.eval().requires_grad_(False)
+
+
+def label_shares(
+    labels: Int64[Tensor, "b cells cells"], count: int
+) -> Float[Tensor, "b labels h w"]:
+    """How much of each place is which label, at four times the embedding's side.
+
+    Args:
+        labels: 1 + the label's place in the order of values, in `CELLS` cells a place; 0 is none.
+        count: of labels.
+    """
+    ranks = torch.arange(1, count + 1, device=labels.device)[None, :, None, None]
+    return F.avg_pool2d((labels[:, None] == ranks).float(), CELLS // 4)
 
 
 def guess_loss(
@@ -182,7 +204,6 @@ def _batch(slices: EmbeddedSlices, indices: np.ndarray, device: torch.device) ->
     features = torch.from_numpy(slices.features[indices]).to(device, torch.float32)
     labels = torch.from_numpy(slices.labels[indices].astype(np.int64)).to(device)
     count = slices.known.shape[1]
-    ranks = torch.arange(1, count + 1, device=device)[None, :, None, None]
-    target = F.avg_pool2d((labels[:, None] == ranks).float(), CELLS // 4)
+    target = label_shares(labels, count)
     known = torch.from_numpy(slices.known[indices]).to(device)
     return _Batch(features, target, target.amax((2, 3)) > 0, known)

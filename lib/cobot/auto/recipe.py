@@ -21,6 +21,8 @@ class AutoRecipe:
         questions: masks asked of the decoder in each update.
         learning_rate: at the start; a half cosine brings it to 2 %.
         weight_decay: AdamW's.
+        together_weight: of finding labels, in the loss with which the adapter is trained; 0 leaves
+            the adapter's training as it is without labels.
     """
 
     tokens: int = 3
@@ -33,6 +35,7 @@ class AutoRecipe:
     questions: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    together_weight: float = 0.5
 
     def __post_init__(self) -> None:
         counts = ("tokens", "hidden", "slices", "variants", "batch_size", "questions")
@@ -43,11 +46,11 @@ class AutoRecipe:
             raise ConfigError(
                 f"--auto: {self.guess_steps} and {self.decoder_steps} steps; expected at least one."
             )
-        if not 0 < self.learning_rate < 1 or self.weight_decay < 0:
-            raise ConfigError(
-                f"--auto: learning rate {self.learning_rate} must lie in (0, 1) and weight decay "
-                f"{self.weight_decay} not below 0."
-            )
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(f"--auto: learning rate {self.learning_rate} must lie in (0, 1).")
+        for name in ("weight_decay", "together_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"--auto: {name} {getattr(self, name)} must not be negative.")
 
     @property
     def steps(self) -> int:

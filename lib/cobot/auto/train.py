@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from segment_anything.modeling import Sam
+from torch import Tensor
 
 from cobot.adapters.checkpoint import AdapterFile
 from cobot.adapters.store import AdapterStore
@@ -15,6 +16,7 @@ from cobot.auto.learn import learn_prompts
 from cobot.auto.recipe import DEFAULT_RECIPE, AutoRecipe
 from cobot.auto.segment import segment_auto
 from cobot.auto.settings import AutoSettings
+from cobot.auto.together import learnt_head
 from cobot.errors import AdapterError
 from cobot.sam.adapted_sam import AdaptedSam, adapt_sam
 from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
@@ -90,7 +92,8 @@ def train_auto(
 ) -> AutoOutcome | None:
     """Learn label prompts on a published adapter, and store them beside it.
 
-    The adapter stays as it is, bit for bit. Of several processes only the first one works.
+    The adapter stays as it is, bit for bit. If it was trained with `LabelsTogether`, they go on
+    from the head of that training. Of several processes only the first one works.
 
     Args:
         request: what the adapter was trained on; its data, task, split, seed and hardware are used.
@@ -106,7 +109,8 @@ def train_auto(
         CobotError: the data do not fit.
     """
     store = AdapterStore(request.store)
-    path = store.show(version).folder / FILE_NAME
+    shown = store.show(version)
+    path = shown.folder / FILE_NAME
     if path.exists():
         raise AdapterError(
             f"{version} carries label prompts already ({path}), and what is published is never "
@@ -122,7 +126,9 @@ def train_auto(
     base = load_sam(request.base, request.weights)
     model = FrozenModel.of(base, store.read(version), str(fabric.device), options)
     cases = data.train.corrections
-    prompts = learn_label_prompts(model, cases, request.task, recipe, request.seed, report)
+    run = request.store / "runs" / str(shown.card.recipe.get("run", ""))
+    head = learnt_head(run, len(request.task.labels), recipe.hidden)
+    prompts = learn_label_prompts(model, cases, request.task, recipe, request.seed, report, head)
     dice = measure(model.segmenter, prompts, data.validation.corrections, report)
     means = [float(np.mean(list(one.values()))) for one in dice.values() if one]
     metrics = {
@@ -142,6 +148,7 @@ def learn_label_prompts(
     recipe: AutoRecipe,
     seed: int,
     report: Report = lambda now: None,
+    head: Mapping[str, Tensor] | None = None,
 ) -> LabelPrompts:
     """Label prompts for a model, from labelled cases.
 
@@ -152,6 +159,7 @@ def learn_label_prompts(
         recipe: how.
         seed: of everything random.
         report: told how far it is.
+        head: where labels lie, as it was learnt with the adapter; else it begins anew.
 
     Raises:
         ConfigError: no case holds a label of the task.
@@ -164,7 +172,7 @@ def learn_label_prompts(
         report(AutoProgress("learn", done, total, loss))
 
     slices = embed_cases(cases, task, model.segmenter, recipe, seed, embedded)
-    prompter = learn_prompts(slices, model.sam, recipe, seed, learnt)
+    prompter = learn_prompts(slices, model.sam, recipe, seed, learnt, head)
     settings = AutoSettings(
         task=task,
         shape=prompter.shape,

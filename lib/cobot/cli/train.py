@@ -271,6 +271,7 @@ def _run(
         TimeRemainingColumn,
     )
 
+    from cobot.auto.together import together_or_none
     from cobot.cli.train_auto import learn_auto
     from cobot.training.loop import TrainingProgress
     from cobot.training.train import train_adapter
@@ -295,7 +296,12 @@ def _run(
                 dice=f"{now.best_dice:.4f}" if now.epoch else "-",
             )  # fmt: skip
 
-        outcome = train_adapter(request, show, lambda text: console.print(text, soft_wrap=True))
+        outcome = train_adapter(
+            request,
+            show,
+            lambda text: console.print(text, soft_wrap=True),
+            together_or_none(auto),
+        )
     scores = outcome.verdict.champion.scores
     names = (outcome.verdict.champion.name, outcome.verdict.version or "new")
     for title, before, after in (

@@ -25,13 +25,13 @@ class TrainingItem:
         view: the picture as the encoder will see it.
         masks: answers on the frame.
         prompts: one prompt for each of them.
-        where: names case and slice.
+        labelled: the slice it was made of, with all of its structures.
     """
 
     view: SliceView
     masks: Bool[Tensor, "n side side2"]
     prompts: PromptTokens
-    where: str
+    labelled: LabelledSlice
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def training_item(
     boxes = np.stack([view.frame.box(one.box_xyxy) for one in objects])
     boxes = np.clip(boxes, 0, view.frame.side_px - 1)
     prompts = draw_prompts(masks, boxes, recipe.prompts, rng, recipe.loose_boxes)
-    return TrainingItem(view, torch.from_numpy(masks), prompts, labelled.where)
+    return TrainingItem(view, torch.from_numpy(masks), prompts, labelled)
 
 
 def _framed(mask: Mask, frame: SamFrame) -> Bool[np.ndarray, "side side2"]:

@@ -138,7 +138,7 @@ class Trainer:
         for items in feed(parts.items, to_do, epoch, parts.loaders):
             seeds = np.random.default_rng([parts.items.seed, self._step, rank])
             result = parts.stepper.take(items, self._micro_batch, int(seeds.integers(2**31)))
-            self._update(items[0].where)
+            self._update(items[0].labelled.where)
             self._step += 1
             self._after_step(result)
 

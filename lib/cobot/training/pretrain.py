@@ -84,7 +84,7 @@ class PretrainConfig:
     objects: int = 6
     weight_decay: float = 0.05
     warmup_steps: int = 300
-    average_decay: float = 0.999
+    average_decay: float = 0.99
     save_every: int = 250
 
     @property

@@ -1,5 +1,7 @@
 """What an adapter's card says of its training; no name of a file or patient is in it."""
 
+from collections.abc import Mapping
+
 from cobot.adapters.card import AdapterCard
 from cobot.sam.frame import SAM_MEAN, SAM_STD
 from cobot.sam.segmenter import SliceSegmenter
@@ -8,7 +10,10 @@ from cobot.training.training_data import TrainingData
 
 
 def training_card(
-    request: TrainingRequest, plain: SliceSegmenter, data: TrainingData, run: str
+    request: TrainingRequest,
+    plain: SliceSegmenter,
+    data: TrainingData,
+    extra: Mapping[str, object],
 ) -> AdapterCard:
     """The card of an adapter before it is measured.
 
@@ -16,7 +21,7 @@ def training_card(
         request: what was asked.
         plain: the base, at the side and precision of the training.
         data: what was learnt from; images are named by their SHA-256.
-        run: fingerprint of the training.
+        extra: more to say of how, such as the run's fingerprint.
     """
     task, blocks = request.task, request.adapter.blocks
     return AdapterCard(
@@ -31,7 +36,7 @@ def training_card(
             **request.recipe.to_dict(),
             "blocks": "all" if blocks is None else list(blocks),
             "precision": plain.precision,
-            "run": run,
+            **extra,
         },
         dataset=task.name,
         image_hashes=data.train.image_hashes,

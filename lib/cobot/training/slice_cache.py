@@ -52,6 +52,11 @@ class CaseIndex:
     windows: Mapping[str, IntensityWindow]
     slices: tuple[ChosenSlice, ...]
 
+    @property
+    def drawn(self) -> frozenset[int]:
+        """Values of the structures that the case has."""
+        return frozenset(value for one in self.slices for value in one.present)
+
 
 @final
 class SliceCache:

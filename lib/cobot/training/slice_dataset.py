@@ -59,12 +59,14 @@ class LabelledSlice:
         slice_: the picture.
         window: black to white.
         objects: present ones, then absent ones.
+        known: values that were drawn somewhere in the case and are shown in this window.
         where: names case and slice, for messages.
     """
 
     slice_: Slice
     window: IntensityWindow
     objects: tuple[SliceObject, ...]
+    known: frozenset[int]
     where: str
 
 
@@ -93,6 +95,7 @@ class SliceDataset:
             ConfigError: no slice carries a label.
         """
         self._cache = cache
+        self._groups = groups
         self._indices: dict[Correction, CaseIndex] = {one: cache.index(one) for one in corrections}
         self.samples = tuple(
             sample
@@ -158,6 +161,7 @@ class SliceDataset:
             slice_=Slice(pixels, index.plane, number, index.spacing_mm),
             window=index.windows[sample.window],
             objects=tuple(objects),
+            known=index.drawn & frozenset(self._groups[sample.window]),
             where=f"case {index.case!r}, slice {number}",
         )
 

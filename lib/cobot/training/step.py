@@ -115,6 +115,9 @@ class Stepper:
             loss, ious = conversation_loss(
                 self._trainee.sam, features[picture], masks, prompts, self._held
             )
+        beside = self._trainee.beside
+        if beside is not None:
+            loss = loss + beside.weight * beside.loss(items, features.float())
         return loss, float(ious[-1])
 
     def _clear(self) -> None:
@@ -138,8 +141,8 @@ class Stepper:
         for item in items:
             torch.manual_seed(seed)
             if not torch.isfinite(self._loss([item])[0]):
-                guilty.append(item.where)
-        return "; ".join(guilty or [item.where for item in items])
+                guilty.append(item.labelled.where)
+        return "; ".join(guilty or [item.labelled.where for item in items])
 
 
 def _halved(micro_batch: int) -> int:

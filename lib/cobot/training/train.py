@@ -26,6 +26,7 @@ from cobot.training.items import ItemMaker
 from cobot.training.loop import Trainer, TrainingParts, TrainingProgress
 from cobot.training.provenance import training_card
 from cobot.training.request import TrainingRequest
+from cobot.training.side_task import SideTaskPlan
 from cobot.training.step import Stepper
 from cobot.training.trainee import Trainee, build_trainee, require_trainable
 from cobot.training.training_data import TrainingData, prepare_data
@@ -69,12 +70,14 @@ class _Run:
     bench: Bench
     folder: Path
     card: AdapterCard
+    beside: SideTaskPlan | None
 
 
 def train_adapter(
     request: TrainingRequest,
     report: Callable[[TrainingProgress], None],
     announce: Callable[[str], None] = logger.info,
+    beside: SideTaskPlan | None = None,
 ) -> TrainingOutcome:
     """Train, measure, and publish if the result is not worse than what is active.
 
@@ -85,6 +88,7 @@ def train_adapter(
         request: what to do.
         report: called after every step and measurement, in the first process.
         announce: told in a sentence what begins, in the first process.
+        beside: what embeddings shall learn to tell too.
 
     Raises:
         CobotError: the data, settings or weights do not fit; the message says the cure.
@@ -93,10 +97,9 @@ def train_adapter(
     store = AdapterStore(request.store)
     request = _named_beginning(request, store)
     beginning = None if request.begin_with is None else store.read(request.begin_with)
-    run = _prepare_run(request, store, beginning)
+    run = _prepare_run(request, store, beginning, beside)
     first = run.fabric.is_global_zero
-    narrow = run.bench.plain.options.precision == "bf16"
-    trainee = build_trainee(run.base, request.adapter, request.seed, beginning, narrow)
+    trainee = _trainee(run, beginning)
     if first:
         for sentence in _sentences(run, trainee):
             announce(sentence)
@@ -123,7 +126,10 @@ class BlindTraining:
 
 
 def train_blind(
-    request: TrainingRequest, report: Callable[[TrainingProgress], None], slices: int = 0
+    request: TrainingRequest,
+    report: Callable[[TrainingProgress], None],
+    slices: int = 0,
+    beside: SideTaskPlan | None = None,
 ) -> BlindTraining:
     """Train for all epochs and publish nothing: for comparing methods on the validation cases.
 
@@ -134,11 +140,11 @@ def train_blind(
         report: called after every step.
         slices: learn from so many of the training slices, the same for every request on the same
             data; 0 takes all.
+        beside: what embeddings shall learn to tell too.
     """
     require_trainable(request.adapter)
-    run = _prepare_run(request, AdapterStore(request.store), None)
-    narrow = run.bench.plain.options.precision == "bf16"
-    trainee = build_trainee(run.base, request.adapter, request.seed, None, narrow)
+    run = _prepare_run(request, AdapterStore(request.store), None, beside)
+    trainee = _trainee(run, None)
     parts = _parts(run, trainee)
     parts = replace(
         parts,
@@ -151,7 +157,10 @@ def train_blind(
 
 
 def _prepare_run(
-    request: TrainingRequest, store: AdapterStore, beginning: AdapterFile | None
+    request: TrainingRequest,
+    store: AdapterStore,
+    beginning: AdapterFile | None,
+    beside: SideTaskPlan | None,
 ) -> _Run:
     """Bring up processes, weights and data, and the folder that is this run's and no other's."""
     fabric = request.hardware.start()
@@ -160,14 +169,26 @@ def _prepare_run(
     options = SegmenterOptions(request.side_px, precision=precision)
     plain = SliceSegmenter(base, fabric.device, options)
     data = prepare_data(request, fabric)
-    hashes = [data.fingerprint, adapter_sha256(beginning) if beginning else ""]
+    extra = dict(beside.identity()) if beside else {}
+    hashes: list[object] = [data.fingerprint, adapter_sha256(beginning) if beginning else ""]
+    hashes += [extra] if extra else []
     fingerprint = request.fingerprint(base.sha256, hashes, fabric.world_size)
     folder = request.store / "runs" / fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     validator = Validator(data.validation, request.task.labels, fabric)
     bench = Bench(store, plain, validator, EmbeddingService())
-    card = training_card(request, plain, data, fingerprint)
-    return _Run(request, fabric, base, data, bench, folder, card)
+    card = training_card(request, plain, data, {"run": fingerprint, **extra})
+    return _Run(request, fabric, base, data, bench, folder, card, beside)
+
+
+def _trainee(run: _Run, beginning: AdapterFile | None) -> Trainee:
+    """The base with what learns on it."""
+    request, narrow = run.request, run.bench.plain.options.precision == "bf16"
+    trainee = build_trainee(run.base, request.adapter, request.seed, beginning, narrow)
+    if run.beside is None:
+        return trainee
+    beside = run.beside.build(run.base.shape, request.task, request.seed)
+    return replace(trainee, beside=beside.to(run.fabric.device))
 
 
 def _named_beginning(request: TrainingRequest, store: AdapterStore) -> TrainingRequest:

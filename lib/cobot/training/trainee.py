@@ -22,6 +22,9 @@ from cobot.sam.adapted_sam import twin_of
 from cobot.sam.frozen_base import cast_frozen
 from cobot.sam.weights import LoadedSam
 from cobot.training.recipe import Recipe
+from cobot.training.side_task import SideTask
+
+BESIDE_PREFIX = "beside."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +36,14 @@ class Trainee:
         sam: carries the adapter; in training mode.
         handle: the adapter.
         config: of the adapter.
+        beside: learns too, on the embeddings, and is in no adapter file.
     """
 
     base: LoadedSam
     sam: Sam
     handle: AttachedAdapters
     config: AdapterConfig
+    beside: SideTask | None = None
 
     @property
     def decoder_parameters(self) -> tuple[nn.Parameter, ...]:
@@ -48,7 +53,14 @@ class Trainee:
     @property
     def parameters(self) -> tuple[nn.Parameter, ...]:
         """Everything that learns, in a fixed order."""
-        return (*self.handle.parameters().values(), *self.decoder_parameters)
+        own = self.handle.parameters().values()
+        return (*own, *self.decoder_parameters, *self.beside_parameters)
+
+    @property
+    def beside_parameters(self) -> tuple[nn.Parameter, ...]:
+        """Of what learns beside the adapter."""
+        every = () if self.beside is None else self.beside.parameters()
+        return tuple(one for one in every if one.requires_grad)
 
     @property
     def frozen_encoder(self) -> bool:
@@ -56,7 +68,7 @@ class Trainee:
         return not self.config.has_branch
 
     def groups(self, recipe: Recipe) -> list[dict[str, object]]:
-        """The optimiser's groups: the adapter's own weights; S, Λ and W; the mask decoder."""
+        """The optimiser's groups: the adapter's own weights; S, Λ and W; the decoder; the rest."""
         fast = self.handle.orchestration_parameters()
         slow = [value for name, value in self.handle.parameters().items() if name not in fast]
         groups: list[dict[str, object]] = [
@@ -64,6 +76,8 @@ class Trainee:
             {"params": list(fast.values()), "lr": recipe.orchestration_rate},
             {"params": list(self.decoder_parameters), "lr": recipe.decoder_rate},
         ]
+        if self.beside is not None:
+            groups.append({"params": list(self.beside_parameters), "lr": self.beside.learning_rate})
         return [group | {"top": group["lr"]} for group in groups if group["params"]]
 
     def snapshot(self, card: AdapterCard) -> AdapterFile:
@@ -72,11 +86,14 @@ class Trainee:
         return collect_adapter(self.handle, card, decoder)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that learns, as an adapter file names it; views."""
+        """Everything that learns, as an adapter file names it, and what learns beside; views."""
         named = self.handle.tensors()
         if self.config.train_decoder:
             for name, tensor in self.sam.mask_decoder.state_dict().items():
                 named[f"{DECODER_PREFIX}{name}"] = tensor
+        if self.beside is not None:
+            for name, tensor in self.beside.state_dict().items():
+                named[f"{BESIDE_PREFIX}{name}"] = tensor
         return named
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
