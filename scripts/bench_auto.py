@@ -80,6 +80,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--set", default="{}", help="JSON of changes to the label prompts' recipe")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="fp32", help="of the encoder: fp32 or bf16")
     parser.add_argument("--out", type=Path, default=Path("out/auto"))
     parser.add_argument("--docs", type=Path, default=Path("docs/results/auto"))
     parser.add_argument("--table", action="store_true", help="only write the table again")
@@ -94,7 +95,7 @@ def fill(options: argparse.Namespace, cells: Path) -> None:
     recipe = AutoRecipe.changed(json.loads(options.set))
     file = adapter(options, task, recipe, (train, validation))
     base = load_sam(options.base, options.weights)
-    model = FrozenModel.of(base, file, "cpu", SegmenterOptions(precision="fp32"))
+    model = FrozenModel.of(base, file, "cpu", SegmenterOptions(precision=options.precision))
     for seed in range(options.seeds):
         identity = {
             "data": options.name,
@@ -105,6 +106,7 @@ def fill(options: argparse.Namespace, cells: Path) -> None:
             "base": [options.base, base.sha256],
             "adapter": model.segmenter.adapter_hash,
             "method": method_name(options),
+            "precision": options.precision,
             "seed": seed,
         }
         path = cells / f"{options.name}-s{seed}-{digest(identity)}.json"
@@ -169,7 +171,7 @@ def adapter(
         base=options.base,
         weights=options.weights,
         split=split,
-        hardware=Hardware(device="cpu"),
+        hardware=Hardware(device="cpu", precision=options.precision),
     )
     began = time.monotonic()
 
@@ -290,7 +292,7 @@ def table(name: str, cells: Sequence[Mapping[str, object]]) -> list[str]:
         "",
         f"{len(identity['train'])} cases to learn from, {len(identity['validation'])} measured, "
         f"seeds {', '.join(seeds)}; adapter {identity['method']}, base {identity['base'][0]} "
-        f"`{identity['base'][1][:12]}`; {cells[0]['date']}.",
+        f"`{identity['base'][1][:12]}`, {identity['precision']}; {cells[0]['date']}.",
         "",
         f"| organ | cases | {' | '.join(steps)} |",
         f"|---|---|{'---|' * len(steps)}",

@@ -46,8 +46,12 @@ DEFAULT_STAGES = (
     "192:200:8:4e-4:2:drawn:0.65:0.35:55/3/4/38",
     "128:400:8:8e-4:2:drawn:0.8:0.35:70/1/2/27",
     "192:100:8:4e-4:2:drawn:0.7:0.35:66/1/2/31",
+    "128:350:8:8e-4:1:drawn:0.8:0.4:60/1/2/37",
+    "256:350:8:6e-4:1:drawn:0.8:0.35:68/1/2/29:0.3",
+    "256:300:8:4e-4:2:drawn:0.7:0.35:68/1/2/29:0.3",
+    "256:160:8:4e-4:2:drawn:0.75:0.8:45/0/1/54:0.3",
 )
-"""Stages 7 to 16 of the shipped file's model card, five runs one after the other."""
+"""Stages 7 to 20 of the shipped file's model card, six runs one after the other."""
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 # The real decoders; their encoders are not needed and made as small as can be.
 SIZES = {
     "vit_b": EncoderShape("vit_b", 16, 1, 2, ()),
-    "tiny": EncoderShape("tiny", 16, 1, 2, (), *(192, 8, 8), prompt_dim=128, decoder_mlp_dim=512),
+    "tiny": EncoderShape("tiny", 16, 1, 2, (), *(256, 8, 8), prompt_dim=128, decoder_mlp_dim=512),
 }
 
 

@@ -45,7 +45,7 @@ def test_says_what_is_missing_extra_and_of_another_size(state, tmp_path):
     assert "5 missing: image_encoder.blocks.0.norm1.weight" in message
     assert "and 2 more" in message
     assert "1 extra: optimizer.step" in message
-    assert "pos_embed (1, 16, 16, 192) for (1, 24, 24, 192)" in message
+    assert "pos_embed (1, 16, 16, 192) for (1, 32, 32, 192)" in message
     assert "whole SAM tiny" in message
 
 

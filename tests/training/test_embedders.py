@@ -93,7 +93,7 @@ def test_it_makes_no_difference_what_was_kept(maker, loaded, narrow):
         gradients(lambda one=one: one.of(items), trained, narrow) for one in (roomy, cramped)
     )
     assert torch.equal(kept, computed)
-    assert (roomy.kept.bytes_held, cramped.kept.bytes_held) == (2 * 24 * 24 * 192 * 2, 0)
+    assert (roomy.kept.bytes_held, cramped.kept.bytes_held) == (2 * 32 * 32 * 192 * 2, 0)
 
 
 def test_kept_tokens_spare_the_frozen_blocks(maker, loaded, monkeypatch):
