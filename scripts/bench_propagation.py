@@ -38,6 +38,7 @@ from scipy import stats
 
 SWEEPS: Mapping[str, tuple[object, ...]] = {
     "next_prompt": ("box", "box+mask", "box+point"),
+    "looks": (1, 2, 3),
     "widening": (0.0, 0.1, 0.2, 0.4),
     "least_predicted_iou": (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "least_likeness": (0.0, 0.3, 0.4, 0.5, 0.6),

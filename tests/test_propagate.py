@@ -176,6 +176,16 @@ def test_next_prompts():
             assert question.prompts.positive.all()
 
 
+def test_a_second_look_asks_with_the_box_of_the_first_answer():
+    truth = squares([20, 14, 0])
+    slices = KnownSlices(truth)
+    propagate(slices, box_on(truth, 0), replace(LOOSE, looks=2))
+    asked = [(index, one.prompts.box_xyxy.tolist()) for index, one in slices.asked]
+    large, small = ([10, 10, 29, 29], [13, 13, 26, 26])
+    # Where nothing is found there is no other box to ask with.
+    assert asked == [(0, large), (1, large), (1, small), (2, small), (2, small)]
+
+
 def test_negative_clicks_join_the_walks_question():
     truth = squares([10, 10, 10])
     slices = KnownSlices(truth)
@@ -318,6 +328,8 @@ def test_refusals():
         propagate(KnownSlices(truth), Seeds({4: Prompts(box_xyxy=np.zeros(4))}))
     with pytest.raises(ConfigError, match=r"least_overlap 1.5 must be in \[0, 1\)"):
         PropagationRule(least_overlap=1.5)
+    with pytest.raises(ConfigError, match="looks 0 must be at least 1"):
+        PropagationRule(looks=0)
     with pytest.raises(ConfigError, match="largest_ratio 1.0 must be above 1"):
         PropagationRule(largest_ratio=1.0)
 

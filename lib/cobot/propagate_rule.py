@@ -32,6 +32,7 @@ class PropagationRule:
     Attributes:
         next_prompt: what the last mask asks on the next slice: its box, and with it the mask as a
             mask prompt, or a click at its deepest point.
+        looks: how often a slice is asked: after the first time with the box of its own answer.
         widening: by how much each side of the box moves outwards, in mm a mm of distance; it
             begins again from each mask, so it does not add up.
         least_predicted_iou: of the decoder's own guess.
@@ -43,6 +44,7 @@ class PropagationRule:
     """
 
     next_prompt: NextPrompt = "box"
+    looks: int = 1
     widening: float = 0.0
     least_predicted_iou: float = 0.3
     least_likeness: float = 0.5
@@ -56,6 +58,8 @@ class PropagationRule:
         for name in limits:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"Propagation: {name} {getattr(self, name)} must be in [0, 1).")
+        if self.looks < 1:
+            raise ConfigError(f"Propagation: looks {self.looks} must be at least 1.")
         if not (self.widening >= 0 and self.largest_ratio > 1 and self.reach_mm > 0):
             raise ConfigError(
                 f"Propagation: widening {self.widening} must not be negative, largest_ratio "

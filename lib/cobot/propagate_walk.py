@@ -214,12 +214,10 @@ def _step(
     parts = connected_parts(last.mask, rule.smallest_share)
     if not parts:
         return "empty"
-    answers = slices.answer(index, [_question(ground, part, index) for part in parts])
     unit = slices.picture(index)
     kept: list[FollowedPart] = []
     reasons: list[StopReason] = []
-    for given, part in zip(answers, parts, strict=True):
-        answer = without_strays(given, part)
+    for answer, part in zip(_answers(ground, parts, index), parts, strict=True):
         alike = likeness(grey_profile(unit, answer.mask), profile)
         why = rule.refusal(answer, part, alike, slices.step_mm)
         if why is None:
@@ -228,6 +226,19 @@ def _step(
             reasons.append(why)
     # Parts come largest first, so the first reason is that of most of the structure.
     return _joined(kept, index, distance_mm) if kept else reasons[0]
+
+
+def _answers(ground: Ground, parts: Sequence[Mask], index: int) -> list[SliceMask]:
+    """What each part of the last mask becomes on the next slice, strays removed."""
+    asking, found = parts, list[SliceMask]()
+    for _ in range(ground.rule.looks):
+        given = ground.slices.answer(index, [_question(ground, one, index) for one in asking])
+        found = [without_strays(one, part) for one, part in zip(given, parts, strict=True)]
+        asking = [
+            one.mask if one.mask.any() else before
+            for one, before in zip(found, asking, strict=True)
+        ]
+    return found
 
 
 def _question(ground: Ground, part: Mask, index: int) -> Question:
