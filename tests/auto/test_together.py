@@ -29,7 +29,7 @@ from cobot.training.trainee import build_trainee
 
 AUTO = AutoRecipe(
     tokens=2, hidden=8, slices=6, variants=1, guess_steps=2, decoder_steps=1, batch_size=2,
-    questions=2,
+    questions=2, together_weight=0.5,
 )  # fmt: skip
 RECIPE = Recipe.named(
     "default", {"epochs": 1, "batch_size": 2, "warmup_steps": 0, "save_every": 2, "rounds": 1}

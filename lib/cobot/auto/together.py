@@ -64,7 +64,7 @@ class FindingLabels(SideTask):
 
 @dataclass(frozen=True, slots=True)
 class LabelsTogether:
-    """The `SideTaskPlan` of `cobot train --auto`.
+    """The `SideTaskPlan` of `cobot train --auto --auto-set together_weight=0.5`.
 
     Attributes:
         recipe: sizes, rate and weight.

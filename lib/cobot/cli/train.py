@@ -84,7 +84,7 @@ def train(
     ] = False,
     auto_change: Annotated[
         list[str] | None,
-        typer.Option("--auto-set", help="a setting of that: slices=600, decoder_steps=500"),
+        typer.Option("--auto-set", help="a setting of that: slices=600, together_weight=0.5"),
     ] = None,
 ) -> None:
     """Train an adapter; publish it if it is not worse than the active one on held-back cases.
