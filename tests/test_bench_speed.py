@@ -124,6 +124,7 @@ def test_a_wrong_answer_is_told_before_the_clock_starts(bench, monkeypatch):
     from bench_report import Report, summary, to_markdown
     from bench_tasks import run_task
     from cobot.sam import reduced_decoder
+    from cobot.sam.build import encoder_shape
 
     def clock(*_):
         pytest.fail("timed")
@@ -137,7 +138,7 @@ def test_a_wrong_answer_is_told_before_the_clock_starts(bench, monkeypatch):
     monkeypatch.setattr(bench_rounds, "_seconds", clock)
     monkeypatch.setattr("cobot.sam.answer.decode_chosen", askew)
     monkeypatch.setattr("bench_decoder.matmul_flops_per_s", lambda *_: 1e9)
-    (line,) = run_task(Task("click", "tiny", 192), 1)
+    (line,) = run_task(Task("click", "tiny", encoder_shape("tiny").image_size_px), 1)
     assert line.row.rel_err == pytest.approx(1e-3, rel=0.01)
     assert [gate.passed for gate in bench.exactness([line])] == [False, True]
     assert "not timed: wrong" in to_markdown(Report((line,), (), "somewhere"))

@@ -160,7 +160,7 @@ def _prepare_run(
     request: TrainingRequest,
     store: AdapterStore,
     beginning: AdapterFile | None,
-    beside: SideTaskPlan | None,
+    beside: SideTaskPlan | None = None,
 ) -> _Run:
     """Bring up processes, weights and data, and the folder that is this run's and no other's."""
     fabric = request.hardware.start()
