@@ -100,6 +100,8 @@ def test_a_structure_that_was_not_drawn_in_a_case_costs_nothing(items):
         for guess in (shown, wrong)
     ]
     assert losses[0] == losses[1]
+    nothing = replace(item, labelled=replace(item.labelled, known=frozenset()))
+    assert float(FindingLabels(told(wrong, there), (2, 5), AUTO).loss([nothing], features)) == 0
     assert item.labelled.known == {2, 5}
 
 

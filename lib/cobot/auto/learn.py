@@ -131,6 +131,8 @@ def guess_loss(
     known: Bool[Tensor, "b labels"],
 ) -> Float[Tensor, ""]:
     """Where the labels are, and whether; what is not known of a slice costs nothing."""
+    if not known.any():
+        return 0 * guess.presence.sum()
     there = F.binary_cross_entropy_with_logits(guess.presence, present.float(), reduction="none")
     loss = there[known].mean()
     absent = known & ~present

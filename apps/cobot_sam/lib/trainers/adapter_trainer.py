@@ -115,16 +115,13 @@ class AdapterTrainer(TrainTask):
     ) -> "TrainingOutcome":
         # Here, because it takes seconds and the server itself never needs it.
         from cobot.auto.files import FILE_NAME
-        from cobot.auto.recipe import DEFAULT_RECIPE
-        from cobot.auto.together import together_or_none
         from cobot.auto.train import train_auto
         from cobot.training.train import train_adapter
 
         for note in cases.notes:
             logger.info(note)
         request = _training_request(options, cases, self._task, self._place)
-        beside = together_or_none(DEFAULT_RECIPE if options.auto else None)
-        outcome = train_adapter(request, reporter.progress, logger.info, beside)
+        outcome = train_adapter(request, reporter.progress, logger.info)
         version = outcome.verdict.version
         if options.auto and version and not (self._place.store / version / FILE_NAME).exists():
             logger.info("Learning to segment without a click, on %s.", version)
