@@ -24,7 +24,7 @@ from cobot.adapters.config import AdapterConfig
 from cobot.atomic import atomic_path
 from cobot.auto.recipe import AutoRecipe
 from cobot.auto.segment import AutoPlan, segment_auto
-from cobot.auto.together import LabelsTogether
+from cobot.auto.together import together_or_none
 from cobot.auto.train import AutoProgress, FrozenModel, case_dice, learn_label_prompts
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.segmenter import SegmenterOptions
@@ -76,7 +76,6 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--method", default="adaptformer+cobot", help="freeze: the base alone")
     parser.add_argument("--epochs", type=int, default=2, help="of the adapter")
     parser.add_argument("--adapter-slices", type=int, default=0, help="it learns from; 0: all")
-    parser.add_argument("--together", action="store_true", help="it learns to find labels too")
     parser.add_argument("--set", default="{}", help="JSON of changes to the label prompts' recipe")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -105,7 +104,7 @@ def fill(options: argparse.Namespace, cells: Path) -> None:
             "recipe": recipe.to_dict(),
             "base": [options.base, base.sha256],
             "adapter": model.segmenter.adapter_hash,
-            "method": method_name(options),
+            "method": method_name(options, recipe),
             "precision": options.precision,
             "seed": seed,
         }
@@ -115,11 +114,11 @@ def fill(options: argparse.Namespace, cells: Path) -> None:
             write(path, {"identity": identity, "date": str(date.today()), **measured})
 
 
-def method_name(options: argparse.Namespace) -> str:
+def method_name(options: argparse.Namespace, recipe: AutoRecipe) -> str:
     """What the table calls the adapter."""
     if options.adapter is not None:
         return str(options.adapter.name)
-    return f"{options.method}, labels together" if options.together else str(options.method)
+    return f"{options.method}, labels together" if recipe.together_weight else str(options.method)
 
 
 def sides(options: argparse.Namespace) -> tuple[list[Correction], list[Correction]]:
@@ -181,8 +180,7 @@ def adapter(
             print(f"adapter: {now} after {time.monotonic() - began:.0f} s", flush=True)
 
     # A finished run only reads its checkpoint.
-    beside = LabelsTogether(recipe) if options.together else None
-    return train_blind(request, report, options.adapter_slices, beside).file
+    return train_blind(request, report, options.adapter_slices, together_or_none(recipe)).file
 
 
 def linked(folder: Path, cases: Sequence[Correction]) -> Path:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt16
 from torch import Tensor
 
 from cobot.auto.bank import CELLS, framed_labels
-from cobot.auto.learn import guess_loss, label_shares
+from cobot.auto.learn import UNTAUGHT, guess_loss, label_shares
 from cobot.auto.prompter import LabelPrompter
 from cobot.auto.recipe import AutoRecipe
 from cobot.auto.settings import PrompterShape
@@ -34,8 +34,8 @@ class FindingLabels(SideTask):
     def __init__(self, prompter: LabelPrompter, values: Sequence[int], recipe: AutoRecipe) -> None:
         super().__init__()
         self.prompter = prompter
-        prompter.tokens.requires_grad_(False)
-        prompter.carried.requires_grad_(False)
+        for name in UNTAUGHT:
+            prompter.get_parameter(name).requires_grad_(False)
         self.weight = recipe.together_weight
         self.learning_rate = recipe.learning_rate
         self._values = tuple(values)
