@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cobot.checksum import file_sha256
+from cobot.errors import WeightsError
 from cobot.sam.build import build, build_sam, encoder_shape
 from cobot.sam.position_tables import at_another_side
 from cobot.sam.weights import save_half
@@ -32,6 +33,7 @@ from cobot.training.slice_bank import (
 )
 from lightning_fabric import Fabric
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from segment_anything.modeling import Sam
 
@@ -89,12 +91,22 @@ def main() -> None:
 
 
 def read_tiny(file: Path) -> Sam:
-    """Weights of tiny, in fp32; position tables of another input side are interpolated."""
-    state = {name: value.float() for name, value in load_file(file).items()}
+    """Weights of tiny, in fp32; position tables of another input side are interpolated.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or of another model.
+    """
     shape = encoder_shape("tiny")
-    side_px = state["image_encoder.pos_embed"].shape[1] * shape.patch_size_px
-    sam = build_sam(replace(shape, image_size_px=side_px))
-    sam.load_state_dict(state)
+    try:
+        state = {name: value.float() for name, value in load_file(file).items()}
+        side_px = state["image_encoder.pos_embed"].shape[1] * shape.patch_size_px
+        sam = build_sam(replace(shape, image_size_px=side_px))
+        sam.load_state_dict(state)
+    except (OSError, SafetensorError, LookupError, RuntimeError) as error:
+        raise WeightsError(
+            f"{file} does not hold the weights of a tiny; give a .safetensors file that this "
+            "script wrote."
+        ) from error
     return at_another_side(sam, shape)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cobot.errors import ConfigError
+from cobot.errors import ConfigError, WeightsError
 from cobot.prompts import tight_box
 from cobot.sam.build import build, build_sam, encoder_shape
 from cobot.sam.weights import load_sam, save_half
@@ -31,6 +31,7 @@ from cobot.training.pretrain import (
 from cobot.training.pretrain_parts import DetailHead, build_optimisers
 from cobot.training.slice_bank import RawPicture, SliceBank, build_bank
 from lightning_fabric import Fabric
+from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = PretrainConfig(stages=(Stage(32, 4, 2, rounds=2),), objects=2, save_every=2)
@@ -197,6 +198,11 @@ def test_a_run_goes_on_from_weights_of_another_input_side(monkeypatch, tmp_path)
     assert read.image_encoder.pos_embed.shape[1] == shape.grid
     table = small.mask_decoder.iou_token.weight.half().float()
     assert torch.equal(read.mask_decoder.iou_token.weight, table)
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "small.safetensors").read_bytes()[:999])
+    save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name in ("cut", "other", "missing"):
+        with pytest.raises(WeightsError, match=rf"{name}.safetensors does not hold the weights"):
+            pretrain_tiny.read_tiny(tmp_path / f"{name}.safetensors")
 
 
 @pytest.mark.parametrize(("text", "freedom"), [("", 1.0), (":0.25", 0.25)])
