@@ -52,10 +52,15 @@ def embed_patches(
 ) -> Float[Tensor, "b h w d"]:
     """Tokens that know their place: what enters the first block.
 
+    In the pictures' own precision, whatever the caller's autocast.
+
     Raises:
         ConfigError: the side is not a multiple of the patch size.
     """
-    tokens = encoder.patch_embed(_require_whole_patches(encoder, pixels))
+    require_whole_patches(pixels.shape[-1], encoder.patch_embed.proj.kernel_size[0])
+    # In bf16 a grey value would be off by up to half a level; it is a thousandth of the work.
+    with torch.autocast(pixels.device.type, enabled=False):
+        tokens = encoder.patch_embed(pixels)
     return tokens + position_table(encoder.pos_embed, tokens.shape[1])
 
 
@@ -129,11 +134,6 @@ def _normed(norm: nn.LayerNorm, tokens: Float[Tensor, "b h w d"]) -> Float[Tenso
     with torch.autocast("cuda", enabled=False):
         weight, bias = norm.weight.to(dtype), norm.bias.to(dtype)
         return F.layer_norm(tokens.to(dtype), norm.normalized_shape, weight, bias, norm.eps)
-
-
-def _require_whole_patches(encoder: ImageEncoderViT, pixels: Tensor) -> Tensor:
-    require_whole_patches(pixels.shape[-1], encoder.patch_embed.proj.kernel_size[0])
-    return pixels
 
 
 def _plan_for(tokens: Tensor) -> EncoderPlan:

@@ -1,6 +1,7 @@
 """A frozen encoder whose matrices take half the memory, its adapters at full precision."""
 
 import torch
+from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
 MATRICES = (nn.Linear, nn.Conv2d)
@@ -8,12 +9,12 @@ MATRICES = (nn.Linear, nn.Conv2d)
 
 
 @torch.no_grad()
-def cast_frozen(encoder: nn.Module, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Give an encoder casts of its matrices that are not trained.
+def cast_frozen(encoder: ImageEncoderViT, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Give an encoder's blocks and neck casts of the matrices that are not trained.
 
     For training under autocast in the same dtype: the result is the same, but no weight is cast at
-    every step. Norms and positions stay, and with them the tokens between blocks: rounded there
-    too, gradients are several times as far from those in fp32 as autocast's own (decision 4).
+    every step. Patch embedding, norms and positions stay, and with them the tokens between blocks:
+    rounded there too, gradients are several times as far from those in fp32 (decision 4).
 
     The casts are parameters of their own: another module that shares the old ones, such as the base
     that an adapter is measured on, keeps them in full precision. Fold the adapter there.
@@ -22,7 +23,7 @@ def cast_frozen(encoder: nn.Module, dtype: torch.dtype = torch.bfloat16) -> None
         encoder: with adapters attached, everything else frozen.
         dtype: bfloat16; not float16, in which SAM's activations overflow.
     """
-    for module in encoder.modules():
+    for module in (*encoder.blocks.modules(), *encoder.neck.modules()):
         if isinstance(module, MATRICES):
             for name, parameter in module.named_parameters(recurse=False):
                 if not parameter.requires_grad:
