@@ -64,7 +64,15 @@ def wrong_extension(folder):
     (folder / "whole.nii.gz").rename(folder / "bad.nrrd")
 
 
+def damaged_gzip(folder):
+    truncated(folder)
+    data = bytearray((folder / "bad.nii.gz").read_bytes())
+    data[40:48] = b"\xff" * 8
+    (folder / "bad.nii.gz").write_bytes(data)
+
+
 BAD = {
+    "damaged gzip": (damaged_gzip, "is damaged or incomplete"),
     "truncated gzip": (truncated, "is damaged or incomplete"),
     "NaN and infinity": (not_finite, "NaN, infinite"),
     "4D": (lambda folder: save(noise((8, 8, 4, 3)), folder / "bad.nii.gz"), "has 4 axes"),

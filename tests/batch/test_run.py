@@ -5,6 +5,7 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pytest
 from cobot.batch.manifest import read_manifest, read_record
 from cobot.batch.settings import CaseSettings
 from cobot.intensity import window_rule
@@ -100,3 +101,14 @@ def test_one_file_for_each_label_where_asked(segment, studies, tmp_path, box_eve
     assert np.array_equal(nib.load(folder / "left kidney.nii.gz").get_fdata() > 0, voxels == 1)
     assert np.array_equal(nib.load(folder / "Größe_Länge.nii.gz").get_fdata() > 0, voxels == 2)
     assert read_label_map(folder / "Größe_Länge.nii.gz").labels == {1: "Größe/Länge"}
+
+
+def test_an_error_while_cases_are_handed_out_ends_the_run(
+    studies, segment, box_everywhere, tmp_path, monkeypatch
+):
+    def fail(case):
+        raise AssertionError(f"nobody expected this of {case.name}")
+
+    monkeypatch.setattr("cobot.batch.stages.memory_wanted", fail)
+    with pytest.raises(AssertionError, match="nobody expected this"):
+        segment(studies, out=tmp_path / "out", source=box_everywhere("liver"))

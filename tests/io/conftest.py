@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -63,7 +64,9 @@ def write_slice(folder: Path, hu: np.ndarray, number: int, fields: dict[str, obj
     } | fields
     for keyword, value in given.items():
         resolved = value(number) if callable(value) else value
-        if resolved is not None and keyword != "storage":
+        if isinstance(resolved, RawDataElement):
+            dataset[resolved.tag] = resolved
+        elif resolved is not None and keyword != "storage":
             setattr(dataset, keyword, resolved)
     dataset.save_as(path, write_like_original=False)
     return path

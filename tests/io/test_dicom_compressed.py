@@ -11,7 +11,7 @@ from cobot.io import read_volume
 from cobot.io.dicom_pixels import read_pixels
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
+from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 UNCOMPRESSED = "MR_small.dcm"
 """pydicom ships this slice in several encodings."""
@@ -78,6 +78,17 @@ def test_slices_of_one_series_may_differ_in_encoding(tmp_path, write_ct_series):
     files = write_ct_series(tmp_path, HU)
     compress(files[1:3], "JPEG2000")
     np.testing.assert_array_equal(read_volume(tmp_path).voxels, HU.transpose(1, 0, 2))
+
+
+def test_values_shown_inverted_are_the_same_compressed(tmp_path, write_ct_series):
+    """MONOCHROME1 says how to show values; GDCM inverts them."""
+    (file,) = write_ct_series(tmp_path, HU[:, :, :1], PhotometricInterpretation="MONOCHROME1")
+    plain = read_pixels(file)
+    np.testing.assert_array_equal(plain, HU[:, :, 0])
+    dataset = pydicom.dcmread(file)
+    dataset.compress(RLELossless)
+    dataset.save_as(file)
+    np.testing.assert_array_equal(read_pixels(file), plain)
 
 
 @pytest.mark.parametrize(

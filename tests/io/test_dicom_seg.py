@@ -223,6 +223,21 @@ def test_segments_of_other_programs_that_overlap(tmp_path, source, caplog):
     assert "segments overlap in 60 voxels" in caplog.text
 
 
+def test_of_a_fractional_segmentation_half_is_enough(tmp_path, source):
+    everywhere = labelled(source, {4: "liver"})
+    everywhere.voxels[:] = 4
+    write_dicom_seg(everywhere, source, tmp_path / "seg.dcm", ALGORITHM)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    shares = np.zeros((dataset.NumberOfFrames, dataset.Rows, dataset.Columns), np.uint8)
+    shares[0, 0, :3] = 180, 100, 99
+    dataset.SegmentationType, dataset.MaximumFractionalValue = "FRACTIONAL", 200
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelData = shares.tobytes()
+    dataset.save_as(tmp_path / "fractional.dcm")
+    back = read_dicom_seg(tmp_path / "fractional.dcm", source)
+    assert np.argwhere(back.voxels).tolist() == [[0, 0, 0], [1, 0, 0]]
+
+
 def test_one_frame(tmp_path, source):
     label_map = labelled(source, {4: "liver"})
     voxels = np.zeros_like(label_map.voxels)

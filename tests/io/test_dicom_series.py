@@ -7,7 +7,9 @@ import SimpleITK as sitk
 from cobot.errors import ImageReadError
 from cobot.geometry import axis_codes, ras_from_ijk
 from cobot.io import read_volume
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
+from pydicom.tag import Tag
 from pydicom.uid import (
     JPEGLosslessSV1,
     MRImageStorage,
@@ -103,6 +105,27 @@ def test_large_whole_numbers_keep_their_value(tmp_path, hu, write_ct_series):
     )
 
 
+@pytest.mark.parametrize("above", [0, 0b1010])
+def test_bits_above_those_stored_are_no_part_of_the_value(tmp_path, write_ct_series, above):
+    """Old scanners put overlays there; signed values may end there without their sign spread."""
+    values = np.array([[[-1000], [-5]], [[0], [2000]]])
+    unsigned = ((values + 1024) | above << 12).astype("<u2").tobytes()
+    stated = {"BitsStored": 12, "HighBit": 11}
+    write_ct_series(tmp_path / "unsigned", values, PixelData=unsigned, **stated)
+    signed = ((values & 0xFFF) | above << 12).astype("<u2").tobytes()
+    stated |= {"PixelRepresentation": 1, "RescaleIntercept": 0}
+    write_ct_series(tmp_path / "signed", values, PixelData=signed, **stated)
+    for kind in ("unsigned", "signed"):
+        np.testing.assert_array_equal(read_volume(tmp_path / kind).voxels[..., 0].T, values[..., 0])
+
+
+def test_values_at_the_upper_bits(tmp_path, hu, write_ct_series):
+    pixels = ((hu[:, :, :1] + 1024) << 4).astype("<u2").tobytes()
+    stated = {"BitsStored": 12, "HighBit": 15, "PixelData": pixels}
+    write_ct_series(tmp_path, hu[:, :, :1], **stated)
+    np.testing.assert_array_equal(read_volume(tmp_path).voxels[..., 0].T, hu[:, :, 0])
+
+
 def test_single_slice_takes_its_thickness(tmp_path, hu, write_ct_series):
     (file,) = write_ct_series(tmp_path, hu[:, :, :1])
     assert read_volume(file).spacing_mm == (0.8, 0.7, 5.0)
@@ -135,6 +158,16 @@ def test_undecodable_compression_names_the_packages(tmp_path, hu, write_ct_serie
         dataset.save_as(file)
     with pytest.raises(ImageReadError, match=r"slice_100.dcm is compressed .*pip install pylib"):
         read_volume(tmp_path)
+
+
+def unreadable(field, kind="DS"):
+    """A number with a decimal comma, as some programs write it."""
+    return RawDataElement(Tag(field), kind, 4, b"2,50", 0, False, True)
+
+
+def test_a_thickness_that_nobody_needs_may_be_unreadable(tmp_path, hu, write_ct_series):
+    write_ct_series(tmp_path, hu, SliceThickness=lambda _: unreadable("SliceThickness"))
+    assert read_volume(tmp_path).spacing_mm[2] == pytest.approx(2.5)
 
 
 FAULTS = {
@@ -174,6 +207,14 @@ FAULTS = {
         {"ImageOrientationPatient": [1, 0, 0, 0.6, 0.8, 0]},
         "not two perpendicular unit vectors",
     ),
+    "no number for the slope": (
+        {"RescaleSlope": lambda _: unreadable("RescaleSlope")},
+        "no usable RescaleSlope and RescaleIntercept",
+    ),
+    "no number of frames": (
+        {"NumberOfFrames": lambda _: unreadable("NumberOfFrames", "IS")},
+        "no usable NumberOfFrames",
+    ),
     "many frames": ({"NumberOfFrames": 2}, "multi-frame DICOM file.*dcm2niix"),
     "colour": ({"SamplesPerPixel": 3}, "colour picture"),
     "no pixels": ({"PixelData": None}, "has no pixel data; export"),
@@ -185,6 +226,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR IS")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_refusals_name_files_and_cure(tmp_path, hu, write_ct_series, fault):
     fields, message = FAULTS[fault]

@@ -145,6 +145,20 @@ def test_damaged(tmp_path, suffix, content):
         read_volume(path)
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".nhdr", ".mha", ".mhd"])
+def test_packed_voxels_with_a_wrong_checksum(tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    noise = np.random.default_rng(0).integers(0, 1000, (9, 20, 30)).astype(np.int16)
+    sitk.WriteImage(image_of(noise), str(path), True)
+    np.testing.assert_array_equal(read_volume(path).voxels, noise.T)
+    data = next(iter({*tmp_path.iterdir()} - {path}), path)
+    content = bytearray(data.read_bytes())
+    content[-900:-890] = bytes(10)
+    data.write_bytes(content)
+    with pytest.raises(ImageReadError, match=f"image{suffix} is damaged: its packed voxels"):
+        read_volume(path)
+
+
 def test_header_without_its_data_file(tmp_path):
     sitk.WriteImage(image_of(VOXELS.T), str(tmp_path / "image.mhd"))
     (tmp_path / "image.raw").unlink()

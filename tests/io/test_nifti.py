@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from cobot.errors import GridMismatchError, ImageReadError
-from cobot.io import read_label_map, read_volume, write_label_map
+from cobot.io import read_grid, read_label_map, read_volume, write_label_map
 from cobot.volume import LabelMap
 
 OBLIQUE = np.array(
@@ -211,6 +211,7 @@ BAD_HEADERS = {
     "empty sform": ({280: floats(*[0] * 12)}, "affine is singular.*Convert"),
     "NaN sform": ({280: floats(float("nan"))}, "affine holds NaN"),
     "metres": ({123: b"\x01"}, "gives positions in meter; expected mm"),
+    "unknown unit": ({123: b"\x05"}, "gives positions in unit 5; expected mm"),
 }
 
 
@@ -221,6 +222,11 @@ def test_bad_header(tmp_path, fault):
     with pytest.raises(ImageReadError, match=message) as refused:
         read_volume(tmp_path / "image.nii")
     assert "image.nii" in str(refused.value)
+
+
+def test_an_unknown_unit_of_time_is_no_fault(tmp_path):
+    write_raw(tmp_path / "image.nii", {123: bytes([128 + 2])})
+    np.testing.assert_array_equal(read_volume(tmp_path / "image.nii").voxels, voxels())
 
 
 RGB = np.zeros((3, 4, 5), [("R", "u1"), ("G", "u1"), ("B", "u1")])
@@ -268,6 +274,14 @@ def test_damaged_file(tmp_path, fault):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ImageReadError, match=message):
         read_volume(tmp_path / name)
+
+
+def test_a_damaged_stream_has_no_grid_either(tmp_path):
+    packed = bytearray(gzip.compress(IMAGES["LAS"].to_bytes()))
+    packed[20:28] = b"\xff" * 8
+    (tmp_path / "image.nii.gz").write_bytes(packed)
+    with pytest.raises(ImageReadError, match="image.nii.gz is damaged or incomplete"):
+        read_grid(tmp_path / "image.nii.gz")
 
 
 def test_damaged_like(tmp_path):

@@ -1,6 +1,8 @@
 """The first stage: an image, its window and what is asked of it, in memory."""
 
+import struct
 import time
+import zlib
 from dataclasses import dataclass
 
 from cobot.batch.asking import AskedSlices, PromptSource
@@ -19,7 +21,7 @@ BYTES_A_VOXEL = 6
 
 UNREADABLE = (
     *(CobotError, OSError, ValueError, RuntimeError, MemoryError, ArithmeticError, LookupError),
-    *(TypeError, AttributeError, EOFError),
+    *(TypeError, AttributeError, EOFError, zlib.error, struct.error),
 )
 """What libraries raise for damaged files; one bad file must not end the run."""
 

@@ -1,10 +1,9 @@
 """Three stages at once: reading ahead, segmenting, writing behind, within a memory budget."""
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
@@ -112,24 +111,30 @@ class Stages:
         self, cases: Iterable[PlannedCase], budget: MemoryBudget
     ) -> Iterator["queue.SimpleQueue[_Coming | None]"]:
         coming: queue.SimpleQueue[_Coming | None] = queue.SimpleQueue()
-        with ThreadPoolExecutor(self._limits.jobs, thread_name_prefix="read") as readers:
+        with (
+            ThreadPoolExecutor(self._limits.jobs, thread_name_prefix="read") as readers,
+            ThreadPoolExecutor(1, thread_name_prefix="feed") as feeder,
+        ):
 
             def feed() -> None:
-                for planned in cases:
-                    wanted = memory_wanted(planned.case)
-                    if not budget.take(wanted):
-                        break
-                    result = readers.submit(prepare, planned.case, self._source, self._settings)
-                    coming.put(_Coming(planned, wanted, result))
-                coming.put(None)
+                try:
+                    for planned in cases:
+                        wanted = memory_wanted(planned.case)
+                        if not budget.take(wanted):
+                            break
+                        result = readers.submit(prepare, planned.case, self._source, self._settings)
+                        coming.put(_Coming(planned, wanted, result))
+                finally:
+                    # Whatever happened, nobody may wait for a case that never comes.
+                    coming.put(None)
 
-            feeder = threading.Thread(target=feed, name="feed", daemon=True)
-            feeder.start()
+            feeding = feeder.submit(feed)
             try:
                 yield coming
+                feeding.result()
             finally:
                 budget.close()
-                feeder.join()
+                wait([feeding])
                 readers.shutdown(cancel_futures=True)
 
     @contextmanager

@@ -1,6 +1,7 @@
 """The few header fields of a DICOM slice that geometry needs; no patient field is ever read."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,12 +108,12 @@ def slice_header(dataset: Dataset, path: Path) -> SliceHeader:
     Raises:
         ImageReadError: several frames, colours, or a field of the geometry missing or unusable.
     """
-    if int(dataset.get("NumberOfFrames") or 1) != 1:
+    if _count(dataset, "NumberOfFrames", path) != 1:
         raise ImageReadError(
             f"{path} is a multi-frame DICOM file; expected one slice a file. "
             "Convert it to NIfTI, for example with dcm2niix."
         )
-    if int(dataset.get("SamplesPerPixel") or 1) != 1:
+    if _count(dataset, "SamplesPerPixel", path) != 1:
         raise ImageReadError(
             f"{path} is a colour picture; expected one grey value a pixel. "
             "Choose the original CT or MR series."
@@ -159,9 +160,22 @@ def _numbers(dataset: Dataset, field: str, count: int, path: Path) -> list[float
     return numbers
 
 
+def _count(dataset: Dataset, field: str, path: Path) -> int:
+    """A number that files with one of a thing leave out."""
+    try:
+        return int(dataset.get(field) or 1)
+    except (TypeError, ValueError) as error:
+        raise ImageReadError(
+            f"{path} has no usable {field} (one whole number expected); export the series again "
+            "from the archive."
+        ) from error
+
+
 def _thickness(dataset: Dataset) -> float | None:
     for field in ("SpacingBetweenSlices", "SliceThickness"):
-        value = dataset.get(field)
-        if value is not None and float(value) > 0:
-            return float(value)
+        # Only a series of one slice needs it, and says so where it is missing.
+        with suppress(TypeError, ValueError):
+            value = dataset.get(field)
+            if value is not None and float(value) > 0:
+                return float(value)
     return None

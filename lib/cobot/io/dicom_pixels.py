@@ -35,11 +35,13 @@ def read_pixels(path: Path) -> Pixels:
         raise _damaged(path, error) from error
     if not dataset.get("PixelData"):
         raise ImageReadError(f"{path} has no pixel data; export the series again with its images.")
-    if _is_compressed(dataset):
+    # GDCM inverts MONOCHROME1, which says how to show values, before it rescales them.
+    if _is_compressed(dataset) and dataset.get("PhotometricInterpretation") != "MONOCHROME1":
         decoded = _decode_with_gdcm(path)
         if decoded is not None:
             return decoded
-    return _rescale(_decode_with_pydicom(dataset, path), dataset)
+    stored = _stored_bits(_decode_with_pydicom(dataset, path), dataset)
+    return _rescale(stored, *_slope_and_intercept(dataset, path))
 
 
 def _is_compressed(dataset: Dataset) -> bool:
@@ -78,13 +80,29 @@ def _decode_with_pydicom(dataset: Dataset, path: Path) -> Pixels:
     return pixels
 
 
-def _slope_and_intercept(dataset: Dataset) -> tuple[float, float]:
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    return float(1 if slope is None else slope), float(0 if intercept is None else intercept)
+def _stored_bits(stored: Pixels, dataset: Dataset) -> Pixels:
+    """The bits that are the value, its sign spread; beside them lie overlays, or anything."""
+    allocated = 8 * stored.itemsize
+    bits = int(dataset.get("BitsStored") or allocated)
+    high = int(dataset.get("HighBit") or bits - 1)
+    if stored.dtype.kind not in "iu" or not bits <= high + 1 <= allocated or bits == allocated:
+        return stored
+    return (stored << (allocated - 1 - high)) >> (allocated - bits)
 
 
-def _rescale(stored: Shaped[np.ndarray, "row col"], dataset: Dataset) -> Pixels:
-    slope, intercept = _slope_and_intercept(dataset)
+def _slope_and_intercept(dataset: Dataset, path: Path) -> tuple[float, float]:
+    try:
+        slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+        numbers = float(1 if slope is None else slope), float(0 if intercept is None else intercept)
+    except (TypeError, ValueError) as error:
+        raise ImageReadError(
+            f"{path} has no usable RescaleSlope and RescaleIntercept (one number each expected), "
+            "so its grey values are unknown; export the series again from the archive."
+        ) from error
+    return numbers
+
+
+def _rescale(stored: Shaped[np.ndarray, "row col"], slope: float, intercept: float) -> Pixels:
     whole = slope.is_integer() and intercept.is_integer() and stored.dtype.kind in "iu"
     # 16 bits times this slope, plus this intercept, cannot leave int32.
     if whole and stored.itemsize <= 2 and abs(slope) <= 2**14 and abs(intercept) <= 2**29:

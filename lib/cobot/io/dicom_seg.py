@@ -73,7 +73,8 @@ def write_dicom_seg(
 def read_dicom_seg(file: Path, source: Sequence[Path]) -> LabelMap:
     """Read a DICOM SEG, of this program or another, onto the grid of its images.
 
-    Where segments overlap the one with the higher number wins.
+    Where segments overlap the one with the higher number wins. Of a fractional segmentation a
+    segment has what is at least half of its largest value.
 
     Args:
         file: the segmentation.
@@ -92,7 +93,7 @@ def read_dicom_seg(file: Path, source: Sequence[Path]) -> LabelMap:
         warnings.simplefilter("ignore")
         segmentation = _read(file)
         names = _names(segmentation)
-        frames = np.atleast_3d(segmentation.pixel_array.astype(bool))
+        frames = np.atleast_3d(segmentation.pixel_array >= _least_value(segmentation))
     if segmentation.get("NumberOfFrames") == 1:
         frames = frames.reshape(1, segmentation.Rows, segmentation.Columns)
     rows, cols = images.grid.slices[0].shape
@@ -116,6 +117,12 @@ def read_dicom_seg(file: Path, source: Sequence[Path]) -> LabelMap:
     labels = dict(sorted(names.values()))
     small = np.uint8 if max(labels) <= np.iinfo(np.uint8).max else np.uint16
     return LabelMap(voxels.astype(small), images.grid.affine, labels)
+
+
+def _least_value(segmentation: Dataset) -> float:
+    """Of a pixel that belongs to its segment."""
+    fractional = segmentation.get("SegmentationType") == "FRACTIONAL"
+    return float(segmentation.get("MaximumFractionalValue") or 255) / 2 if fractional else 1.0
 
 
 def _numbered(voxels: LabelVoxels, labels: dict[int, str]) -> Integer[np.ndarray, "slice row col"]:

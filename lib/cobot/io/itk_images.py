@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from cobot.atomic import atomic_path
 from cobot.errors import ImageReadError, ImageWriteError
 from cobot.io.label_names import from_segments, to_segments
+from cobot.io.packed_voxels import require_whole_voxels
 from cobot.io.sparse_gzip import gzip_voxels
 from cobot.io.voxels import empty_volume, volume_from
 from cobot.shapes import Affine
@@ -27,6 +28,7 @@ def read_itk(path: Path) -> tuple[Volume, dict[int, str]]:
     Raises:
         ImageReadError: damaged, not one 3D volume, or without a usable affine.
     """
+    require_whole_voxels(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cobot.errors import ImageWriteError
+from cobot.volume import LARGEST_LABEL
 
 JSON_KEY = "cobot_labels"
 """The key of our JSON in a NIfTI comment extension."""
@@ -39,14 +40,18 @@ def from_json(content: bytes) -> dict[int, str]:
 
     >>> from_json(b'{"cobot_labels": {"1": "liver"}}')
     {1: 'liver'}
+    >>> from_json(b'{"cobot_labels": {"0": "background", "2": "spleen"}}')
+    {2: 'spleen'}
     >>> from_json(b"acquired on a Tuesday")
     {}
     """
     try:
         names = json.loads(content.rstrip(b"\0"))[JSON_KEY]
-        return {int(value): str(name) for value, name in names.items()}
+        labels = {int(value): str(name) for value, name in names.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}
+    # Background has no name, and other values cannot be in a label file.
+    return {value: name for value, name in labels.items() if 1 <= value <= LARGEST_LABEL}
 
 
 def to_segments(labels: Mapping[int, str]) -> dict[str, str]:

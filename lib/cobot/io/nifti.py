@@ -36,7 +36,13 @@ HEADER_CLASSES = {348: Nifti1Header, 540: Nifti2Header}
 """The first four bytes give the header's length and so the version."""
 
 IMAGE_CLASSES = {Nifti1Header: nib.Nifti1Image, Nifti2Header: nib.Nifti2Image}
-UNITS_MM = ("unknown", "mm")
+SPACE_BITS = 0b111
+"""Of xyzt_units; the others tell the unit of time, and nibabel knows not all that are written."""
+
+SPACE_UNITS = {1: "meter", 3: "micron"}
+UNITS_MM = (0, 2)
+"""Not stated, and stated as mm."""
+
 PLACEMENT_FIELDS = (
     *("sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c"),
     *("quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "xyzt_units"),
@@ -119,7 +125,7 @@ def _header_like(like: Path) -> Nifti1Header:
 def _header(path: Path) -> Nifti1Header:
     try:
         image: nib.Nifti1Image = nib.load(path)  # type: ignore[assignment]
-    except (HeaderDataError, ImageFileError, ValueError, OSError, EOFError) as error:
+    except (HeaderDataError, ImageFileError, ValueError, OSError, EOFError, zlib.error) as error:
         raise _damaged(path, error) from error
     return image.header
 
@@ -191,10 +197,11 @@ def _check_header(header: Nifti1Header, path: Path) -> None:
             f"{path} has spacing (pixdim) {pixdim.tolist()} mm; expected three positive numbers. "
             "Its header is damaged: convert the image again from its source."
         )
-    units = header.get_xyzt_units()[0]
+    units = int(header["xyzt_units"]) & SPACE_BITS
     if units not in UNITS_MM:
         raise ImageReadError(
-            f"{path} gives positions in {units}; expected mm. Save it again in millimetres."
+            f"{path} gives positions in {SPACE_UNITS.get(units, f'unit {units}')}; "
+            "expected mm. Save it again in millimetres."
         )
 
 
