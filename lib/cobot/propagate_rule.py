@@ -101,7 +101,8 @@ def connected_parts(mask: Mask, smallest_share: float = 0.0) -> list[Mask]:
     """
     regions, count = ndimage.label(mask, np.ones((3, 3), int))
     sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
-    enough = smallest_share * sizes.sum()
+    # Of many parts of one size, none is a speck.
+    enough = min(smallest_share * sizes.sum(), sizes.max(initial=0))
     order = np.argsort(-sizes, kind="stable")
     return [regions == 1 + rank for rank in order.tolist() if sizes[rank] >= enough]
 

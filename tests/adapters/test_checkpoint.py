@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -137,9 +138,19 @@ def test_json_changed_by_hand_is_refused(folder):
     (folder / CONFIG_NAME).write_text(json.dumps(header))
     with pytest.raises(AdapterError, match="differs from the settings inside"):
         read_adapter(folder)
-    (folder / CONFIG_NAME).write_text("{")
-    with pytest.raises(AdapterError, match="holds no valid JSON"):
-        read_adapter(folder)
+    for text in (b"{", b"\xff\xfe", b"[" * 100_000):
+        (folder / CONFIG_NAME).write_bytes(text)
+        with pytest.raises(AdapterError, match="holds no valid JSON"):
+            read_adapter(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1j])
+def test_numbers_that_are_none_are_refused(file, tmp_path, value):
+    name, tensor = next(iter(file.tensors.items()))
+    spoilt = {**file.tensors, name: tensor + value}
+    write_adapter(tmp_path / "spoilt", replace(file, tensors=spoilt))
+    with pytest.raises(AdapterError, match=f"NaN, infinite or complex, in {name}"):
+        read_adapter(tmp_path / "spoilt")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +160,11 @@ def test_json_changed_by_hand_is_refused(folder):
         (lambda h: h.pop("format_version"), AdapterError, "format version None"),
         (lambda h: h.pop("card"), AdapterError, "no adapter settings or no card"),
         (lambda h: h["card"].pop("base_sha256"), AdapterError, r"missing \['base_sha256'\]"),
+        (lambda h: h["card"].update(base_sha256=None), AdapterError, "None must be str"),
+        (lambda h: h["card"].update(image_size_px="256"), AdapterError, "'256' must be int"),
+        (lambda h: h["card"].update(recipe=[1]), AdapterError, "recipe .1. must be dict"),
+        (lambda h: h["adapter"].update(width=2**32), ConfigError, "must lie in 1 to 4096"),
+        (lambda h: h["adapter"].update(scale=10**400), ConfigError, "too large a number"),
         (lambda h: h["adapter"].update(alpha=1), ConfigError, r"unknown \['alpha'\]"),
         (lambda h: h["adapter"].update(width=3), ConfigError, "divisible by 4"),
         (lambda h: h["adapter"].update(train_decoder=True), AdapterError, "carries 0 mask decoder"),

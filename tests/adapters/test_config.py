@@ -38,7 +38,7 @@ def test_width_not_divisible_by_four_is_refused_only_with_hyper_complex_head(wid
         ("lora", {"head": "quaternion"}, "head 'quaternion' is unknown"),
         ("lora", {"init": "ones"}, "init 'ones' is unknown"),
         ("lora", {"rank": 4}, "unknown \\['rank'\\]"),
-        ("lora", {"width": 0}, "width 0 must be at least 1"),
+        ("lora", {"width": 0}, "width 0 must lie in 1 to 4096"),
         ("lora", {"width": "4"}, "width '4' must be an integer"),
         ("lora", {"width": True}, "width True must be an integer"),
         ("lora", {"scale": "big"}, "scale 'big' must be a number"),

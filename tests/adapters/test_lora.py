@@ -64,6 +64,16 @@ def test_projection_of_another_output_width_is_adapted():
     torch.testing.assert_close(layer.folded()(tokens), layer(tokens))
 
 
+def test_folding_leaves_a_base_in_double_precision_as_it_is():
+    layer = plain().double()
+    fill(layer)
+    before = layer.base.weight.clone()
+    once, twice = layer.folded().weight, layer.folded().weight
+    assert torch.equal(layer.base.weight, before)
+    assert torch.equal(once, twice)
+    assert not torch.equal(once, before)
+
+
 def test_published_start_changes_q_and_v_and_the_default_does_not():
     tokens = torch.randn(3, 6)
     for init, same in (("zero", True), ("paper", False)):

@@ -114,7 +114,14 @@ def test_labels_in_the_frame_lie_where_the_frame_shows_them():
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"tokens": 0}, "tokens 0"), ({"speed": 1}, "unknown settings"), ({"tokens": "x"}, "cannot")],
+    [
+        ({"tokens": 0}, "tokens 0"),
+        ({"speed": 1}, "unknown settings"),
+        ({"tokens": "x"}, "tokens 'x' must be a whole number"),
+        ({"slices": 10.5}, "slices 10.5 must be a whole number"),
+        ({"learning_rate": "fast"}, "learning_rate 'fast' must be a number"),
+        ({"weight_decay": float("nan")}, "weight_decay nan must be finite"),
+    ],
 )
 def test_a_recipe_that_cannot_work_is_refused(changes, said):
     with pytest.raises(ConfigError, match=said):

@@ -85,3 +85,11 @@ def test_an_answer_that_became_another_structure_is_not_taken():
     far = settled(first, LabelAnswer(np.roll(logits, 4, axis=0), 0.8))
     assert far.agreement == 0
     np.testing.assert_array_equal(far.answer.logits > 0, first)
+
+
+def test_many_parts_of_one_size_are_all_asked_for():
+    mask = np.zeros((40, 40), bool)
+    for row in range(0, 40, 10):
+        for col in range(0, 30, 10):
+            mask[row : row + 4, col : col + 4] = True
+    assert len(part_boxes(mask)) == 12

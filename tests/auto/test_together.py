@@ -197,5 +197,5 @@ def test_nothing_is_learnt_together_where_nobody_asks():
     assert together_or_none(None) is None
     assert together_or_none(replace(AUTO, together_weight=0.0)) is None
     assert together_or_none(AUTO) == LabelsTogether(AUTO)
-    with pytest.raises(ConfigError, match=r"together_weight -0.1 must not be negative"):
+    with pytest.raises(ConfigError, match=r"together_weight -0.1 must be finite and not"):
         replace(AUTO, together_weight=-0.1)

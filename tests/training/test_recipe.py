@@ -44,7 +44,10 @@ def test_a_cpu_makes_few_epochs_and_the_papers_stay():
         ({"learning_rate": "fast"}, "learning_rate 'fast' must be a number"),
         ({"learning_rate": 1.5}, r"must lie in \(0, 1\)"),
         ({"prompts": "scribble"}, "must be one of box, box\\+clicks"),
-        ({"weight_decay": -0.1}, "must not be negative"),
+        ({"weight_decay": -0.1}, "must be finite and not negative"),
+        ({"clip_norm": float("nan")}, "clip_norm nan must be finite"),
+        ({"score_weight": float("inf")}, "score_weight inf must be finite"),
+        ({"warmup_steps": -3}, "warmup_steps -3 must be finite and not negative"),
         ({"loose_boxes": 1.5}, r"loose_boxes 1.5 must lie in \[0, 1\]"),
     ],
 )

@@ -91,6 +91,17 @@ def test_the_limit_is_kept_and_costs_no_result(tmp_path, corrections):
     assert len(list((tmp_path / "all").iterdir())) == 3
 
 
+@pytest.mark.parametrize("lost", ["case.json", "pixels.npy", "labels.npy"])
+def test_a_case_of_which_half_was_removed_is_decoded_anew(tmp_path, corrections, lost):
+    index = SliceCache(tmp_path / "cache", TASK).index(corrections[0])
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / lost).unlink()
+    again = SliceCache(tmp_path / "cache", TASK)
+    assert again.index(corrections[0]) == index
+    assert again.pictures(corrections[0], 0)[1].any()
+    assert list((tmp_path / "cache").iterdir()) == [folder]
+
+
 def test_labels_of_another_grid_and_windows_that_do_not_fit_name_the_case(tmp_path, corrections):
     from cobot.errors import GridMismatchError, WindowError
     from cobot.io import write_label_map

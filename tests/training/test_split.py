@@ -85,6 +85,27 @@ def test_two_images_of_one_name_are_refused(tmp_path):
         split_cases(twice, 0.2, tmp_path / "s.json")
 
 
+def test_copies_of_one_image_stay_together(tmp_path):
+    there = [SplitCase("a", "0" * 64), SplitCase("b", "0" * 64), *cases(1, 2, 3)]
+    record = tmp_path / "s.json"
+    first = split_cases(there, 0.2, record)
+    assert len({"a", "b"} & set(first.train)) in (0, 2)
+    assert split_cases(there, 0.2, record) == first
+    stated = tmp_path / "m.json"
+    stated.write_text(json.dumps({"train": ["a", "c1"], "validation": ["b"]}))
+    with pytest.raises(ConfigError, match="'a' and 'b' hold the same image"):
+        read_manifest(stated, there)
+
+
+def test_only_cases_with_a_structure_are_held_back(tmp_path):
+    bare = [SplitCase(f"bare{n}", f"{n:064x}", labelled=False) for n in range(4)]
+    labelled = [SplitCase(f"with{n}", f"{n + 90:064x}") for n in range(2)]
+    split = split_cases([*bare, *labelled], 0.5, tmp_path / "s.json")
+    assert split.validation == ("with0",), "one that can be learnt from stays"
+    alone = split_cases([*bare, labelled[0]], 0.5, tmp_path / "alone.json")
+    assert not alone.held_out
+
+
 def test_a_stated_split_is_taken_as_stated(tmp_path):
     path = tmp_path / "m.json"
     path.write_text(json.dumps({"train": ["01", "image_02"], "validation": ["03"]}))

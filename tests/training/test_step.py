@@ -88,9 +88,11 @@ def test_training_leaves_the_base_alone(maker, loaded):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_micro_batches_give_the_batchs_gradient(maker, loaded, checkpointing):
-    # Slices of one structure each, so that a mean over objects is a mean over slices.
-    items = [maker.make(sample, 0) for sample in (0, 2, 3, 5)]
+@pytest.mark.parametrize("samples", [(0, 2, 3, 5), (0, 2, 1, 4)])
+def test_micro_batches_give_the_batchs_gradient(maker, loaded, samples, checkpointing):
+    items = [maker.make(sample, 0) for sample in samples]
+    uneven = samples == (0, 2, 1, 4)
+    assert [len(item.masks) for item in items] == ([1, 1, 2, 2] if uneven else [1, 1, 1, 1])
     whole, first = gradients(loaded, items, 4)
     parts, second = gradients(loaded, items, 2, checkpointing=checkpointing)
     assert first.loss == pytest.approx(second.loss, rel=1e-5)

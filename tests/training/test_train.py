@@ -6,20 +6,26 @@ import runpy
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cobot.adapters.config import AdapterConfig
 from cobot.adapters.store import AdapterStore
 from cobot.errors import AdapterError, ConfigError
-from cobot.training.champion import Champion, decide
+from cobot.geometry import check_affine
+from cobot.io import write_label_map
+from cobot.training.bench import Bench
+from cobot.training.champion import BASE, Champion, decide
 from cobot.training.hardware import Hardware
 from cobot.training.loop import TrainingProgress
 from cobot.training.recipe import Recipe
 from cobot.training.run_state import CHECKPOINT_NAME, load_state
 from cobot.training.train import RESULT_NAME, _prepare_run, train_adapter
 from cobot.training.validate import ValidationScores
+from cobot.volume import LabelMap
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 
@@ -229,3 +235,67 @@ def test_the_verdict_is_written_down(request_for):
     assert written["version"] == outcome.verdict.version
     assert written["dice"] == outcome.verdict.challenger.mean
     assert os.listdir(outcome.folder.parent) == [outcome.folder.name]
+
+
+def test_each_is_measured_at_its_own_side(request_for, challenger, tmp_path):
+    """A champion judged at the challenger's side would be beaten by what is worse than it."""
+    store = AdapterStore(tmp_path / "store")
+    card = replace(challenger.card, image_size_px=64)
+    version = store.publish(replace(challenger, card=card)).name
+    at_64, at_32 = (_prepare_run(request_for(side_px=side), store, None) for side in (64, 32))
+    assert at_64.bench.champion(version) == at_32.bench.champion(version)
+    assert at_64.bench.champion(BASE) != at_32.bench.champion(BASE), "the base has no side"
+
+
+def test_what_was_learnt_from_is_not_measured_on(request_for, challenger, tmp_path):
+    store = AdapterStore(tmp_path / "store")
+    split = tmp_path / "sides.json"
+    split.write_text(json.dumps({"train": ["0", "1"], "validation": ["2"]}))
+    hashes = _prepare_run(request_for(split=split), store, None).data.train.image_hashes
+    learnt = replace(challenger, card=replace(challenger.card, image_hashes=hashes))
+    _prepare_run(request_for(split=split), store, learnt)
+    split.write_text(json.dumps({"train": ["0", "2"], "validation": ["1"]}))
+    with pytest.raises(ConfigError, match="has learnt from 1 of the 1 cases held back"):
+        _prepare_run(request_for(split=split), store, learnt)
+
+
+def test_cases_held_back_without_a_structure_are_named(request_for, tmp_path):
+    play = runpy.run_path(str(CONFTEST))
+    folder = play["write_pairs"](tmp_path / "some", 3)
+    empty = LabelMap(np.zeros((40, 36, 6), np.uint8), check_affine(play["AFFINE"]), play["LABELS"])
+    write_label_map(empty, folder / "label_1.nii.gz")
+    split = tmp_path / "sides.json"
+    split.write_text(json.dumps({"train": ["0", "2"], "validation": ["1"]}))
+    with pytest.raises(ConfigError, match=r"None of the 1 cases held back .*\(image_1\)"):
+        train_adapter(request_for("lightweight", data=folder, split=split), lambda now: None)
+    outcome = train_adapter(request_for("lightweight", data=folder), lambda now: None)
+    assert list(outcome.history[-1].dice) in (["image_0"], ["image_2"])
+
+
+def test_a_damaged_version_is_left_out_and_said(request_for, tmp_path, caplog):
+    folder = tmp_path / "store" / "v0001"
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(b"junk")
+    outcome = train_adapter(request_for("lightweight"), lambda now: None)
+    assert outcome.verdict.version in (None, "v0002")
+    assert "v0001 is left out" in caplog.text
+    with pytest.raises(AdapterError, match="v0001"):
+        AdapterStore(tmp_path / "store").show("v0001")
+
+
+def test_what_became_active_meanwhile_is_compared_too(
+    request_for, challenger, tmp_path, monkeypatch
+):
+    store, measured = AdapterStore(tmp_path / "store"), list[str]()
+    measure = Bench.champion
+
+    def slowly(bench, name):
+        measured.append(name)
+        if name == BASE:
+            store.activate(store.publish(challenger).name)
+        return measure(bench, name)
+
+    monkeypatch.setattr(Bench, "champion", slowly)
+    outcome = train_adapter(request_for("lightweight"), lambda now: None)
+    assert measured == [BASE, "v0001"]
+    assert outcome.verdict.champion.name == "v0001"

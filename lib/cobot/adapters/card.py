@@ -4,8 +4,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from types import UnionType
 
 from cobot.errors import AdapterError
+
+_JSON_TYPES: Mapping[str, type | UnionType] = {
+    **dict.fromkeys(("encoder", "base_sha256", "slice_axis", "dataset"), str),
+    **dict.fromkeys(("window", "normalisation", "labels", "recipe", "split", "metrics"), dict),
+    **{"image_size_px": int, "image_hashes": list, "seed": int | None, "parent": str | None},
+}
+"""What a file may say in each field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,11 @@ class AdapterCard:
         missing = sorted({"encoder", "base_sha256"} - set(values))
         if unknown or missing:
             raise AdapterError(f"Adapter card: unknown fields {unknown}, missing {missing}.")
+        for name, value in values.items():
+            kind = _JSON_TYPES[name]
+            if not isinstance(value, kind):
+                wanted = getattr(kind, "__name__", kind)
+                raise AdapterError(f"Adapter card: {name} {value!r} must be {wanted}.")
         loose = dict(values)
         if isinstance(loose.get("image_hashes"), list):
             loose["image_hashes"] = tuple(loose["image_hashes"])  # type: ignore[arg-type]

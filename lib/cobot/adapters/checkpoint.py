@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -118,7 +119,7 @@ def read_header(folder: Path) -> tuple[AdapterConfig, AdapterCard]:
     """
     header = _parse(_read_metadata(folder / TENSORS_NAME), folder / TENSORS_NAME)
     beside = folder / CONFIG_NAME
-    if beside.exists() and _parse(beside.read_text(encoding="utf-8"), beside) != header:
+    if beside.exists() and _parse(_read_text(beside), beside) != header:
         raise AdapterError(
             f"{beside} differs from the settings inside {TENSORS_NAME}: one of them was changed by "
             "hand. Restore it, or delete the JSON file."
@@ -141,7 +142,17 @@ def read_adapter(folder: Path) -> AdapterFile:
             tensors = {name: source.get_tensor(name) for name in source.keys()}
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{folder / TENSORS_NAME} cannot be read: {error}.") from error
+    wrong = [name for name, one in tensors.items() if not _usable(one)]
+    if wrong:
+        raise AdapterError(
+            f"{folder / TENSORS_NAME} holds numbers that are NaN, infinite or complex, in "
+            f"{wrong[0]}; expected finite real ones. Copy it again, or train another."
+        )
     return AdapterFile(config, card, tensors)
+
+
+def _usable(tensor: Tensor) -> bool:
+    return not tensor.is_complex() and bool(torch.isfinite(tensor).all())
 
 
 def check_base(card: AdapterCard, encoder: str, base_sha256: str) -> None:
@@ -184,11 +195,18 @@ def _read_metadata(path: Path) -> str:
     return str(metadata[_METADATA_KEY])
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AdapterError(f"{path} holds no valid JSON: {error}.") from error
+
+
 def _parse(text: str, path: Path) -> dict[str, object]:
     """Return a header of the version that this code reads."""
     try:
         header = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise AdapterError(f"{path} holds no valid JSON: {error}.") from error
     version = header.get("format_version") if isinstance(header, dict) else None
     if version != FORMAT_VERSION:

@@ -24,6 +24,9 @@ METHOD_NAMES = (
 DEFAULT_WIDTH = {"lora": 4, "adaptformer": 16, "freeze": 0, "lightweight": 0}
 """V of the paper: rank 4 for LoRA, bottleneck 16 for AdaptFormer."""
 
+LARGEST_WIDTH = 4096
+"""More than any SAM is wide; a damaged file shall not ask for all memory."""
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "method": ("lora", "adaptformer", "freeze", "lightweight"),
     "relation": ("none", "fixed", "learned"),
@@ -168,7 +171,10 @@ def _number(name: str, value: object) -> float:
     """Return a number as float, or refuse."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"Adapter {name} {value!r} must be a number.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ConfigError(f"Adapter {name} is too large a number.") from error
 
 
 def _indices(value: object) -> tuple[int, ...]:
@@ -200,8 +206,8 @@ def _check_branch(config: AdapterConfig) -> None:
 
 def _check_numbers(config: AdapterConfig) -> None:
     """Refuse a width, dropout or scale out of range."""
-    if config.width < 1:
-        raise ConfigError(f"Adapter width {config.width} must be at least 1.")
+    if not 1 <= config.width <= LARGEST_WIDTH:
+        raise ConfigError(f"Adapter width {config.width} must lie in 1 to {LARGEST_WIDTH}.")
     if not 0 <= config.dropout < 1:
         raise ConfigError(f"Adapter dropout {config.dropout} must lie in [0, 1).")
     if config.dropout and config.method == "lora":

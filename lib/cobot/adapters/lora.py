@@ -106,7 +106,7 @@ class LoraQkv(nn.Module):
         """Return one plain linear layer of the same function: `W_qkv + ΔW`, summed in double."""
         base = _linear(self.base)
         out = base.out_features // 3
-        weight = base.weight.double()
+        weight = base.weight.to(torch.float64, copy=True)
         weight[:out] += self.q.delta_weight()
         weight[-out:] += self.v.delta_weight()
         merged = nn.Linear(base.in_features, base.out_features, bias=False, device="meta")

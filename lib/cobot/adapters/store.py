@@ -1,6 +1,7 @@
 """Every version of an adapter, one of them active; nothing is lost, and any step can be undone."""
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from cobot.adapters.card import AdapterCard
 from cobot.adapters.checkpoint import AdapterFile, read_adapter, read_header, write_adapter
 from cobot.adapters.config import AdapterConfig
 from cobot.atomic import atomic_path
-from cobot.errors import AdapterError
+from cobot.errors import AdapterError, CobotError
+
+logger = logging.getLogger(__name__)
 
 _POINTER_NAME = "active.json"
 _LOCK_NAME = ".store.lock"
@@ -65,6 +68,16 @@ class AdapterStore:
     def versions(self) -> tuple[AdapterVersion, ...]:
         """Return all versions, oldest first; none for a folder that does not exist."""
         return tuple(self.show(name) for name in self._names())
+
+    def readable_versions(self) -> tuple[AdapterVersion, ...]:
+        """Return all versions but damaged ones, which are logged."""
+        found = []
+        for name in self._names():
+            try:
+                found.append(self.show(name))
+            except CobotError as error:
+                logger.warning("%s is left out: %s", name, error)
+        return tuple(found)
 
     def show(self, name: str) -> AdapterVersion:
         """Return one version.

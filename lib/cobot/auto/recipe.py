@@ -1,5 +1,6 @@
 """How label prompts are learnt."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
@@ -49,8 +50,10 @@ class AutoRecipe:
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"--auto: learning rate {self.learning_rate} must lie in (0, 1).")
         for name in ("weight_decay", "together_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--auto: {name} {getattr(self, name)} must not be negative.")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"--auto: {name} {getattr(self, name)} must be finite and not negative."
+                )
 
     @property
     def steps(self) -> int:
@@ -70,10 +73,12 @@ class AutoRecipe:
             raise ConfigError(
                 f"--auto: unknown settings {unknown}; expected some of {', '.join(sorted(known))}."
             )
-        try:
-            return cls(**changes)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise ConfigError(f"--auto: {dict(changes)} cannot be used ({error}).") from error
+        for name, value in changes.items():
+            whole = isinstance(getattr(DEFAULT_RECIPE, name), int)
+            if type(value) is not int and (whole or type(value) is not float):
+                expected = "a whole number" if whole else "a number"
+                raise ConfigError(f"--auto: {name} {value!r} must be {expected}.")
+        return cls(**changes)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""

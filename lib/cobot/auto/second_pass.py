@@ -75,7 +75,7 @@ def part_boxes(mask: Mask) -> list[Prompts]:
     parts = np.asarray(cc3d.connected_components(mask, connectivity=8))
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    large = [part for part in np.argsort(-sizes) if sizes[part] >= LEAST_PART * mask.sum()]
+    large = [part for part in np.argsort(-sizes) if sizes[part] >= LEAST_PART * sizes.max()]
     return [Prompts(box_xyxy=tight_box(parts == part)) for part in large if sizes[part]]
 
 

@@ -120,9 +120,8 @@ def train_auto(
     data = prepare_data(request, fabric)
     if not fabric.is_global_zero:
         return None
-    options = SegmenterOptions(
-        request.side_px, precision=request.hardware.precision_on(fabric.device)
-    )
+    # Learnt at the side at which the adapter will answer, whatever a later request says.
+    options = SegmenterOptions(precision=request.hardware.precision_on(fabric.device))
     base = load_sam(request.base, request.weights)
     model = FrozenModel.of(base, store.read(version), str(fabric.device), options)
     cases = data.train.corrections

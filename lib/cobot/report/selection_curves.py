@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 from scipy.integrate import trapezoid
 
@@ -205,6 +206,7 @@ def draw(played: Played) -> Figure:
         axes.axhline(mean, color="black", linestyle="--", label="all cases")
         axes.set_xlabel(name)
         axes.grid(alpha=0.3)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_ylabel("3D Dice, validation cases")
     left.legend(fontsize=8)
     return figure

@@ -1,5 +1,6 @@
 """How to train: the paper's settings, and the product's."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -72,9 +73,12 @@ class Recipe:
                 raise ConfigError(f"Recipe: {name} {getattr(self, name)} must lie in (0, 1).")
         if not 0 <= self.loose_boxes <= 1:
             raise ConfigError(f"Recipe: loose_boxes {self.loose_boxes} must lie in [0, 1].")
-        for name in ("weight_decay", "negative_ratio", "score_weight", "clip_norm", "patience"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"Recipe: {name} {getattr(self, name)} must not be negative.")
+        weights = ("weight_decay", "negative_ratio", "score_weight", "clip_norm")
+        for name in (*weights, "patience", "warmup_steps"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"Recipe: {name} {getattr(self, name)} must be finite and not negative."
+                )
 
     @classmethod
     def named(cls, name: str, changes: Mapping[str, object] | None = None) -> "Recipe":

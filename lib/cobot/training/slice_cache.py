@@ -29,7 +29,8 @@ CACHE_BYTES = 20 * 2**30
 """Some 100 CT scans at full resolution, of which half the slices carry a label."""
 
 _FORMAT = 1
-_META = "case.json"
+_META, _PIXELS, _LABELS = "case.json", "pixels.npy", "labels.npy"
+_GONE = ".gone-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,12 @@ class SliceCache:
         made_of = [_FORMAT, image_sha256, labels_sha256, self._task.to_dict(), correction.case]
         text = json.dumps([*made_of, self._negative_ratio])
         folder = self._folder / hashlib.sha256(text.encode()).hexdigest()[:32]
-        if folder.is_dir():
+        if _is_whole(folder):
             with suppress(OSError):
                 os.utime(folder)
             return folder
+        # What is left of a case whose removal was cut off.
+        _remove(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         # Another process may have finished the same case meanwhile.
         with suppress(FileExistsError):
@@ -175,23 +178,35 @@ class SliceCache:
             if path != newest and not path.name.startswith("."):
                 used += _bytes_of(path)
                 if used > self._limit_bytes:
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove(path)
+
+
+def _is_whole(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in (_META, _PIXELS, _LABELS))
+
+
+def _remove(folder: Path) -> None:
+    """Take a case's folder away: it is there or not, and nobody reads half of it."""
+    gone = folder.with_name(f"{_GONE}{folder.name}")
+    with suppress(OSError):
+        folder.replace(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _write_case(folder: Path, index: CaseIndex, volume: Volume, truth: LabelVoxels) -> None:
     """Write a case's folder, whole or not at all."""
     with atomic_folder(folder) as temporary:
-        for name, voxels in (("pixels", volume.voxels), ("labels", truth)):
+        for name, voxels in ((_PIXELS, volume.voxels), (_LABELS, truth)):
             pictures = [index.plane.picture(voxels, one.index) for one in index.slices]
             empty = np.zeros((0, 1, 1), voxels.dtype)
-            np.save(temporary / f"{name}.npy", np.stack(pictures) if pictures else empty)
+            np.save(temporary / name, np.stack(pictures) if pictures else empty)
         (temporary / _META).write_text(json.dumps(asdict(index)), encoding="utf-8")
 
 
 def _read_pictures(folder: Path, rank: int) -> tuple[Pixels, Pixels]:
     """Copies of one slice; the rest of the files stays on the disk."""
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r")[rank]
-    labels = np.load(folder / "labels.npy", mmap_mode="r")[rank]
+    pixels = np.load(folder / _PIXELS, mmap_mode="r")[rank]
+    labels = np.load(folder / _LABELS, mmap_mode="r")[rank]
     return np.array(pixels), np.array(labels)
 
 

@@ -14,10 +14,17 @@ FEWEST_CASES = 3
 
 @dataclass(frozen=True, slots=True)
 class SplitCase:
-    """A case as the split sees it: its name, and the SHA-256 of its image file."""
+    """A case as the split sees it.
+
+    Attributes:
+        name: of the case.
+        image_sha256: of its image file.
+        labelled: whether it has any of the structures, without which there is nothing to measure.
+    """
 
     name: str
     image_sha256: str
+    labelled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +50,10 @@ class Split:
 def split_cases(cases: Sequence[SplitCase], fraction: float, record: Path) -> Split:
     """Split cases and remember it: a case that was split before stays on its side.
 
-    A case is known again by the content of its image, or by its name. New cases fill the
-    validation side up to the wanted fraction (at least one), in the order of their hashes, which
-    is as good as chance and the same for everyone. With fewer than 3 cases all are trained on.
+    A case is known again by the content of its image, or by its name; copies of one image lie on
+    one side. New cases that have a structure fill the validation side up to the wanted fraction (at
+    least one, as long as one stays to learn from), in the order of their hashes, which is as good
+    as chance and the same for everyone. With fewer than 3 cases all are trained on.
 
     Args:
         cases: all cases there are now; those of the record that are gone keep their sides.
@@ -64,13 +72,26 @@ def split_cases(cases: Sequence[SplitCase], fraction: float, record: Path) -> Sp
         (case for case in cases if case.name not in sides),
         key=lambda case: (case.image_sha256, case.name),
     )
-    held = sum(side == "validation" for side in sides.values())
-    share = min(len(cases) - 1, max(1, round(fraction * len(cases))))
-    wanted = 0 if len(cases) < FEWEST_CASES else share - held
-    for rank, case in enumerate(fresh):
-        sides[case.name] = "validation" if rank < wanted else "train"
+    wanted = _to_hold_back(cases, sides, fraction)
+    of_image: dict[str, str] = {}
+    for case in fresh:
+        takes = wanted > 0 and case.labelled
+        side = of_image.setdefault(case.image_sha256, "validation" if takes else "train")
+        sides[case.name] = side
+        wanted -= side == "validation"
     _write(record, known, cases, sides)
     return _as_split(cases, sides)
+
+
+def _to_hold_back(cases: Sequence[SplitCase], sides: Mapping[str, str], fraction: float) -> int:
+    """How many new cases the validation side wants; one that can be learnt from always stays."""
+    if len(cases) < FEWEST_CASES:
+        return 0
+    held = sum(side == "validation" for side in sides.values())
+    free = {
+        one.image_sha256 for one in cases if one.labelled and sides.get(one.name) != "validation"
+    }
+    return min(max(1, round(fraction * len(cases))) - held, len(free) - 1)
 
 
 def read_manifest(path: Path, cases: Sequence[SplitCase]) -> Split:
@@ -100,6 +121,14 @@ def read_manifest(path: Path, cases: Sequence[SplitCase]) -> Split:
             f"--split {path}: unknown cases {unknown[:3]}, on both sides {both[:3]}, "
             f"{len(train)} for training and {len(validation)} for validation; each side needs "
             "cases of the data folder, each once."
+        )
+    images = {case.name: case.image_sha256 for case in cases}
+    copies = {images[name]: name for name in train if images[name]}
+    twice = [(copies[images[name]], name) for name in validation if images[name] in copies]
+    if twice:
+        raise ConfigError(
+            f"--split {path}: {twice[0][0]!r} and {twice[0][1]!r} hold the same image, one to "
+            "learn from and one to measure on; leave one of them out."
         )
     return Split(train, validation)
 

@@ -91,7 +91,8 @@ class Stepper:
                 part = items[start : start + micro_batch]
                 torch.manual_seed(int(np.random.default_rng([seed, start]).integers(2**31)))
                 loss, iou = self._loss(part)
-                share = len(part) / len(items)
+                # Of the masks that are asked for: as in the loss of the whole batch.
+                share = _asked(part) / _asked(items)
                 losses.append(float(loss.detach()) * share)
                 ious.append(iou * share)
                 if not np.isfinite(losses[-1]):
@@ -143,6 +144,10 @@ class Stepper:
             if not torch.isfinite(self._loss([item])[0]):
                 guilty.append(item.labelled.where)
         return "; ".join(guilty or [item.labelled.where for item in items])
+
+
+def _asked(items: Sequence[TrainingItem]) -> int:
+    return sum(len(item.masks) for item in items)
 
 
 def _halved(micro_batch: int) -> int:

@@ -13,7 +13,7 @@ from cobot.adapters.checkpoint import AdapterFile
 from cobot.adapters.choice import ACTIVE
 from cobot.adapters.store import AdapterStore
 from cobot.atomic import atomic_path
-from cobot.errors import AdapterError
+from cobot.errors import AdapterError, ConfigError
 from cobot.sam.adapted_sam import adapter_sha256
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.prefix import PrefixCache, first_trained_block
@@ -169,6 +169,7 @@ def _prepare_run(
     options = SegmenterOptions(request.side_px, precision=precision)
     plain = SliceSegmenter(base, fabric.device, options)
     data = prepare_data(request, fabric)
+    _require_unseen(beginning, data)
     extra = dict(beside.identity()) if beside else {}
     hashes: list[object] = [data.fingerprint, adapter_sha256(beginning) if beginning else ""]
     hashes += [extra] if extra else []
@@ -179,6 +180,23 @@ def _prepare_run(
     bench = Bench(store, plain, validator, EmbeddingService())
     card = training_card(request, plain, data, {"run": fingerprint, **extra})
     return _Run(request, fabric, base, data, bench, folder, card, beside)
+
+
+def _require_unseen(beginning: AdapterFile | None, data: TrainingData) -> None:
+    """Refuse to go on from an adapter that has learnt from what it would be measured on.
+
+    Raises:
+        ConfigError: says how many of the cases.
+    """
+    if beginning is None or not data.split.held_out:
+        return
+    seen = set(beginning.card.image_hashes) & set(data.validation.image_hashes)
+    if seen:
+        raise ConfigError(
+            f"The adapter to go on with has learnt from {len(seen)} of the "
+            f"{len(data.validation.image_hashes)} cases held back to measure on, so its Dice would "
+            "say nothing: give --split with the sides it was trained with, or start afresh."
+        )
 
 
 def _trainee(run: _Run, beginning: AdapterFile | None) -> Trainee:
@@ -254,12 +272,20 @@ def _judge(
     earlier = published_before(store, run.folder.name)
     if earlier is not None:
         return _again(run, store, earlier, challenger)
-    champion = run.bench.champion(store.active() or BASE)
+    champion = run.bench.champion(_in_use(run, store))
+    # Measuring takes minutes, in which somebody may have activated another version.
+    while champion.name != (now := _in_use(run, store)):
+        champion = run.bench.champion(now)
     verdict = decide(store, file, challenger, champion) if run.fabric.is_global_zero else None
     verdict = run.fabric.broadcast(verdict)
     assert isinstance(verdict, Verdict)
     _write_result(run, verdict)
     return verdict
+
+
+def _in_use(run: _Run, store: AdapterStore) -> str:
+    """What is active now, the same for all processes."""
+    return str(run.fabric.broadcast(store.active() or BASE))
 
 
 def _again(run: _Run, store: AdapterStore, version: str, challenger: ValidationScores) -> Verdict:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lightning_fabric import Fabric
 
+from cobot.errors import ConfigError
 from cobot.training.corrections import find_corrections
 from cobot.training.request import TrainingRequest
 from cobot.training.slice_cache import SliceCache
@@ -51,7 +52,10 @@ def _prepare(request: TrainingRequest) -> TrainingData:
         request.store / "cache", request.task, request.recipe.negative_ratio, request.cache_bytes
     )
     sums = {case: cache.checksums(one) for case, one in corrections.items()}
-    cases = [SplitCase(case, image) for case, (image, _) in sums.items()]
+    cases = [
+        SplitCase(case, image, bool(cache.index(corrections[case]).drawn))
+        for case, (image, _) in sums.items()
+    ]
     record = request.store / SPLIT_NAME
     split = (
         split_cases(cases, request.validation_fraction, record)
@@ -59,6 +63,9 @@ def _prepare(request: TrainingRequest) -> TrainingData:
         else read_manifest(request.split, cases)
     )
     groups = request.task.window_groups()
+    labelled = {one.name for one in cases if one.labelled}
+    if split.held_out and labelled and not labelled & set(split.validation):
+        raise ConfigError(_nothing_to_measure(request, split))
     train, validation = (
         SliceDataset(cache, [corrections[case] for case in side], groups)
         for side in (split.train, split.validation)
@@ -66,3 +73,18 @@ def _prepare(request: TrainingRequest) -> TrainingData:
     sides = [[[case, *sums[case]] for case in side] for side in (split.train, split.validation)]
     fingerprint = hashlib.sha256(json.dumps(sides).encode()).hexdigest()
     return TrainingData(split, train, validation, fingerprint)
+
+
+def _nothing_to_measure(request: TrainingRequest, split: Split) -> str:
+    held = ", ".join(split.validation[:3])
+    cure = (
+        f"give a --split that holds back others, or move {request.store / SPLIT_NAME} away to have "
+        "them drawn anew"
+        if request.split is None
+        else "hold back others"
+    )
+    return (
+        f"None of the {len(split.validation)} cases held back to measure on ({held}) has a voxel "
+        "of the task's labels. Check these label files and the values of --dataset; if they are "
+        f"right, {cure}."
+    )
