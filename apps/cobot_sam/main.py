@@ -1,6 +1,7 @@
 """The MONAI Label app: lists what Slicer may ask for, and decides nothing else."""
 
 import tempfile
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cobot.server.batch import BatchAnswers
 from cobot.server.case_choice import CaseChooser
 from cobot.server.datastore import KeepingDatastore
 from cobot.server.engine import SliceEngine, sam_loader
+from cobot.server.expired_sessions import expired_sessions
 from cobot.server.following import DATA_FOLDER, FollowedStore
 from cobot.server.leases import Leases
 from cobot.server.names import unknown_image
@@ -26,10 +28,12 @@ from cobot.server.training_report import newest_first
 from cobot.server.training_routes import is_training
 from cobot.server.volume_engine import VolumeEngine
 from cobot.server.worker import is_worker
+from cobot.training.corrections import PREDICTION_TAG
 from cobot.training.task import TrainingTask
 from fastapi import HTTPException
 from lib.activelearning.case_strategy import CaseStrategy
 from lib.configs.choices import AUTOMATIC, read_choices
+from lib.infers.answering import AnswerFolder
 from lib.infers.sam_2d import Sam2D
 from lib.infers.sam_volume import Sam3D, SamMulti, Serving
 from lib.infers.segment import SegmentAll
@@ -50,6 +54,7 @@ class CobotSamApp(MONAILabelApp):
         """Read the choices, then let MONAI Label ask for the tasks."""
         self.choices = read_choices(conf)
         self.store = self.choices.store_of(Path(studies))
+        self.answers = AnswerFolder()
         self.predictions = PredictionStore(Path(studies) / DATA_FOLDER / "predictions")
         followed = FollowedStore(self.store, self.choices.adapter)
         self.engine = SliceEngine(
@@ -94,15 +99,16 @@ class CobotSamApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """The tasks named by `--conf models`."""
-        sam_2d = Sam2D(self.engine, self.predictions, self.choices.model, self.choices.window)
+        model, window = self.choices.model, self.choices.window
+        sam_2d = Sam2D(self.engine, self.predictions, self.answers, model, window)
         followed = FollowedStore(self.store, self.choices.adapter)
         automatic = AutoEngine(self.engine, followed)
         offered: dict[str, InferTask] = {
-            name: SegmentAll(automatic, self.predictions, dataset, self.choices.model)
+            name: SegmentAll(automatic, self.predictions, self.answers, dataset, model)
             for name, dataset in AUTOMATIC.items()
         }
         volumes = VolumeEngine(self.engine)
-        serving = Serving(volumes, self.predictions, self.choices.model, self.choices.window)
+        serving = Serving(volumes, self.predictions, self.answers, model, window)
         offered["sam_2d"] = sam_2d
         offered["sam_3d"] = Sam3D(serving)
         offered["sam_multi"] = SamMulti(serving, self.choices.labels)
@@ -151,6 +157,18 @@ class CobotSamApp(MONAILabelApp):
         found = super().info()
         return {**found, "train_stats": newest_first(found["train_stats"])}
 
+    def cleanup_sessions(self) -> None:
+        """Remove what Slicer lent this server and has run out; MONAI Label asks every 5 minutes."""
+        if self._sessions is not None:
+            folder = Path(self._sessions.store_path)
+            expiry_s = float(self._sessions.expiry)
+            for name in expired_sessions(folder, expiry_s, time.time()):
+                self._sessions.remove_session(name)
+
+    def close(self) -> None:
+        """When the server ends: leave no answer behind."""
+        self.answers.remove()
+
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """Score from the server alone: a training's process would ask a server that may be gone."""
         return super().async_scoring(method, params) if self._server_mode else {}
@@ -160,23 +178,42 @@ class CobotSamApp(MONAILabelApp):
         if request.get("model") not in self._infers:
             offered = ", ".join(self._infers)
             raise HTTPException(404, f"No model {request.get('model')!r} here; choose {offered}.")
-        if not self._knows(str(request.get("image", ""))):
-            raise HTTPException(404, unknown_image(str(request.get("image", ""))))
-        # What is given for a study is kept; other images cannot be submitted here.
-        known = isinstance(self._datastore, KeepingDatastore)
-        study = known and bool(self._datastore.get_image_uri(str(request["image"])))
-        image_id = str(request["image"]) if study else ""
+        image = str(request.get("image", ""))
+        study = self._study(image)
+        if not study and not self._lent(image):
+            raise HTTPException(404, unknown_image(image))
         with self.scoring.paused() if self.scoring else nullcontext():
-            return super().infer({**request, "image_id": image_id}, datastore)
+            if not study:
+                return super().infer({**request, "image_id": ""}, datastore)
+            return self._infer_study(image, study, request, datastore or self._datastore)
 
-    def _knows(self, image: str) -> bool:
-        """An image of the studies, of a session, or one MONAI Label has just received."""
-        if not image:
-            return False
-        if not isinstance(self._datastore, KeepingDatastore):
-            return not Path(image).is_absolute()
-        if self._datastore.get_image_uri(image):
-            return True
+    def _study(self, image: str) -> str:
+        """The file of the study of that name; empty if there is none."""
+        named = image and not Path(image).is_absolute()
+        return str(self._datastore.get_image_uri(image)) if named else ""
+
+    def _infer_study(
+        self, image_id: str, file: str, request: dict[str, Any], datastore: Datastore
+    ) -> Any:
+        """Answer about a study by its file.
+
+        MONAI Label would look for the name in the working folder first, and it never stores an
+        answer about a file.
+        """
+        # What is given for a study of this folder is kept for training.
+        local = isinstance(self._datastore, KeepingDatastore)
+        if local and not is_worker():
+            self.leases.renew(image_id, str(request.get("client_id") or ""))
+        asked = {**request, "image": file, "image_id": image_id if local else ""}
+        answer = super().infer({**asked, "save_label": False}, datastore)
+        if request.get("save_label") and answer["file"]:
+            info = {"model": request["model"], "params": answer["params"]}
+            tag = request.get("label_tag") or PREDICTION_TAG
+            answer["label"] = datastore.save_label(image_id, answer["file"], tag, info)
+        return answer
+
+    def _lent(self, image: str) -> bool:
+        """Whether a file is of a session, or one MONAI Label has just received."""
         path = Path(image)
         if not path.is_absolute() or not path.exists():
             return False

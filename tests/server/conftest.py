@@ -23,6 +23,7 @@ class Server:
     process: subprocess.Popen[str]
     address: str
     studies: Path
+    folder: Path
     lines: "queue.Queue[str | None]"
     reader: threading.Thread
 
@@ -35,7 +36,7 @@ class Server:
         self.process.stdout.close()
 
 
-def start(studies: Path, folder: Path, options: list[str]) -> Server:
+def start(studies: Path, folder: Path, options: list[str], sessions: Path) -> Server:
     process = subprocess.Popen(
         [sys.executable, "-m", "cobot.cli.main", "serve", "--port", "0"]
         + ["--studies", str(studies), "--device", "cpu", *options],
@@ -43,7 +44,7 @@ def start(studies: Path, folder: Path, options: list[str]) -> Server:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=folder,
-        env={**os.environ, "MONAI_LABEL_SESSION_PATH": str(folder / "sessions")},
+        env={**os.environ, "MONAI_LABEL_SESSION_PATH": str(sessions)},
     )
     lines: queue.Queue[str | None] = queue.Queue()
 
@@ -62,7 +63,7 @@ def start(studies: Path, folder: Path, options: list[str]) -> Server:
             break
         seen += line
         if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            return Server(process, found.group(), studies, lines, reader)
+            return Server(process, found.group(), studies, folder, lines, reader)
     process.kill()
     raise AssertionError(f"the server did not start:\n{seen}")
 
@@ -72,8 +73,10 @@ def start_server(tmp_path_factory):
     """Starts servers on a folder of studies; what still runs ends with the module."""
     running: list[Server] = []
 
-    def started(studies: Path, *options: str) -> Server:
-        running.append(start(studies, tmp_path_factory.mktemp("server"), list(options)))
+    def started(studies: Path, *options: str, session_folder: Path | None = None) -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        sessions = session_folder or folder / "sessions"
+        running.append(start(studies, folder, list(options), sessions))
         return running[-1]
 
     yield started

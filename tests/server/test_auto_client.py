@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import nibabel as nib
@@ -23,6 +24,7 @@ from cobot.io import read_label_map, write_label_map
 from cobot.sam.segmenter import SegmenterOptions
 from cobot.sam.weights import load_sam
 from cobot.server.following import default_store
+from cobot.server.predictions import GivenMask, PredictionStore
 from cobot.training.corrections import find_corrections
 from cobot.training.task import TrainingTask
 from cobot.volume import LabelMap
@@ -139,6 +141,19 @@ def test_all_labels_of_a_study_without_a_click(client, clinic):
     assert (told["adapter"], told["slice_axis"], told["precision"]) == ("v0001", "k", "fp32")
     assert {"read", "first_pass", "second_pass", "total"} <= set(told["latencies"])
     assert "clinical" in told["disclaimer"]
+
+
+def test_what_is_not_found_replaces_what_was_found_before(client, clinic, tmp_path):
+    air = nib.Nifti1Image(np.full((64, 56, 10), -1000, np.int16), np.diag([6.0, 6.0, 16.0, 1.0]))
+    nib.save(air, tmp_path / "air.nii.gz")
+    client.upload_image(str(tmp_path / "air.nii.gz"), "air")
+    kept = PredictionStore(clinic.studies / ".cobot" / "predictions")
+    now = datetime.now(timezone.utc)
+    for name in (*NAMES, "rib"):
+        kept.keep("air", GivenMask(name, 4, np.ones((64, 56), bool), "v0000", now))
+    _, told = client.infer("segment_abdomen", "air", {})
+    assert sorted(told["not_found"]) == sorted(NAMES)
+    assert [one.label for one in kept.of("air")] == ["rib"]
 
 
 def test_a_batch_keeps_a_label_for_each_study_that_can_be_read(server, client, clinic):

@@ -1,5 +1,7 @@
 """Leases on a clock that the test moves: both sides of every end."""
 
+import re
+
 import pytest
 from cobot.server.leases import Leases
 
@@ -88,3 +90,45 @@ def test_a_disk_that_refuses_loses_no_lease_of_this_server(tmp_path, clock):
     in_memory = Leases(None, lambda: clock[0])
     in_memory.take("a", "ann", 60.0)
     assert in_memory.free(CASES) == ["b", "c"]
+
+
+def test_work_on_a_case_renews_its_holders_lease_alone(leases, file, clock):
+    leases.take("a", "ann", 3600.0)
+    clock[0] += 3000
+    leases.renew("a", "bob")
+    assert leases.first_end_s(CASES) == 4600
+    leases.renew("a", "ann")
+    assert leases.first_end_s(CASES) == clock[0] + 3600
+    assert Leases(file, lambda: clock[0]).first_end_s(CASES) == clock[0] + 3600
+    clock[0] += 3599
+    assert leases.held_by("ann", CASES) == ["a"]
+    clock[0] += 1
+    leases.renew("a", "ann")
+    leases.renew("never given", "ann")
+    assert leases.free(CASES) == CASES
+
+
+def test_clicks_within_a_minute_write_once(leases, file, clock):
+    leases.take("a", "ann", 3600.0)
+    written = file.read_bytes()
+    clock[0] += 59
+    leases.renew("a", "ann")
+    assert file.read_bytes() == written
+    clock[0] += 1
+    leases.renew("a", "ann")
+    assert file.read_bytes() != written
+
+
+def test_a_lease_of_a_minute_can_be_renewed_and_one_of_unknown_length_cannot(file, clock):
+    short = Leases(None, lambda: clock[0])
+    short.take("a", "ann", 60.0)
+    clock[0] += 40
+    short.renew("a", "ann")
+    assert short.first_end_s(CASES) == clock[0] + 60
+    long = Leases(file, lambda: clock[0])
+    long.take("a", "ann", 60.0)
+    file.write_text(re.sub(', "seconds": 60.0', "", file.read_text()))
+    again = Leases(file, lambda: clock[0])
+    clock[0] += 40
+    again.renew("a", "ann")
+    assert again.first_end_s(CASES) == clock[0] + 20

@@ -36,6 +36,18 @@ def test_values_follow_the_rank_and_not_slicers_index():
     assert label_names(given_) == {"label_names": {"liver": 1, "spleen": 2}}
 
 
+@pytest.mark.parametrize("nameless", [{"idx": 1}, {"name": ""}, {"name": None}, "spleen"])
+def test_a_segment_without_a_name_shifts_nobodys_value(nameless):
+    given_ = [nameless, {"name": "liver"}, nameless, {"name": "spleen"}]
+    assert label_names(given_) == {"label_names": {"liver": 2, "spleen": 4}}
+
+
+def test_two_segments_of_one_name_are_refused():
+    with pytest.raises(HTTPException, match="Two segments are called 'liver'") as refused:
+        label_names([{"name": "liver"}, {"name": "spleen"}, {"name": "liver"}])
+    assert refused.value.status_code == 422
+
+
 @pytest.mark.parametrize("label_info", [None, [], "x", [{"idx": 1}], 3])
 def test_label_info_without_names_gives_none(label_info):
     assert not label_names(label_info).get("label_names")

@@ -8,7 +8,7 @@ archives unpacked. Run it by `cobot serve`, or by
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
 from fastapi.background import BackgroundTasks
@@ -32,7 +32,9 @@ from monailabel.interfaces.exception import (
 )
 from monailabel.interfaces.utils.app import app_instance
 
-from cobot.server import scoring_routes, training_routes
+from cobot.server import scoring_routes, training_routes, upload_routes
+from cobot.server.client_params import read_params
+from cobot.server.datastore import KeepingDatastore
 from cobot.server.names import require_safe_name
 
 SERVER_KEYS = frozenset({"image", "image_id", "model", "session", "session_id", "description"})
@@ -65,23 +67,38 @@ def client_params(text: str) -> dict[str, Any]:
     Raises:
         HTTPException: 422; the text is not a JSON object.
     """
-    try:
-        params = json.loads(text or "{}")
-    except ValueError as error:
-        raise HTTPException(422, f"params is not JSON ({error}); send a JSON object.") from None
-    if not isinstance(params, dict):
-        raise HTTPException(422, f"params is {text[:40]!r}; send a JSON object.")
+    params = read_params(text)
     if "label_tag" in params:
         require_safe_name("label_tag", str(params["label_tag"]))
     return {key: value for key, value in params.items() if key not in SERVER_KEYS}
 
 
 def check_names(request: Request) -> None:
-    """Refuse names in the address that lead out of a folder."""
+    """Refuse names in the address that lead out of a folder.
+
+    The name of a study was read from the folder, so it is one part of a path however odd it is.
+    """
     for what in ("image", "id", "label", "tag"):
         for name in request.query_params.getlist(what):
-            if name:
+            if name and (what == "tag" or not _is_study(name)):
                 require_safe_name(what, name)
+
+
+def _is_study(name: str) -> bool:
+    studies = app_instance().datastore()
+    return isinstance(studies, KeepingDatastore) and bool(studies.get_image_uri(name))
+
+
+async def clean_up_refused(background_tasks: BackgroundTasks) -> AsyncIterator[None]:
+    """Do what was left for after the answer also where there is none.
+
+    FastAPI drops it then, and with it MONAI Label's deletion of what was uploaded.
+    """
+    try:
+        yield
+    except Exception:
+        await background_tasks()
+        raise
 
 
 def refuse_archives(request: Request) -> None:
@@ -96,17 +113,29 @@ def refuse_changes(request: Request) -> None:
         raise HTTPException(405, "Model files are not changed over the network; train an adapter.")
 
 
+@runtime_checkable
+class ClosableApp(Protocol):
+    """An app with something to tidy when the server ends."""
+
+    def close(self) -> None:
+        """Tidy up."""
+        ...
+
+
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Build the MONAI Label app before the first request; no model is loaded.
 
-    A training ends with the server: otherwise the server would wait for it, for hours.
+    A training ends with the server: otherwise the server would wait for it, for hours. So do
+    answers on their way: a process that a signal ends takes no leave of its temporary folders.
     """
     instance = app_instance()
     instance.server_mode(True)
     instance.on_init_complete()
     yield
     training_routes.stop_training()
+    if isinstance(instance, ClosableApp):
+        instance.close()
 
 
 def create_app() -> FastAPI:
@@ -114,8 +143,11 @@ def create_app() -> FastAPI:
     asgi = FastAPI(title="sam-cobot", docs_url="/", redoc_url=None, lifespan=lifespan)
     for module in (info, activelearning, training_routes, scoring_routes, batch_infer, logs):
         asgi.include_router(module.router)
-    asgi.include_router(infer)
-    asgi.include_router(datastore.router, dependencies=[Depends(check_names)])
+    asgi.include_router(infer, dependencies=[Depends(clean_up_refused)])
+    for stored in (upload_routes, datastore):
+        asgi.include_router(
+            stored.router, dependencies=[Depends(clean_up_refused), Depends(check_names)]
+        )
     asgi.include_router(session.router, dependencies=[Depends(refuse_archives)])
     asgi.include_router(model.router, dependencies=[Depends(refuse_changes)])
     asgi.add_exception_handler(MONAILabelException, explain)

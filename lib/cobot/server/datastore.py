@@ -5,8 +5,8 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from filecmp import cmp
 from pathlib import Path
@@ -14,12 +14,14 @@ from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock
-from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
+from watchdog.events import FileSystemEvent
 
 from cobot.atomic import atomic_path
 from cobot.errors import CobotError
 from cobot.io import read_grid, write_label_map
 from cobot.server.following import NO_ADAPTER
+from cobot.server.label_check import check_label
 from cobot.server.names import label_names, require_safe_name, unknown_image
 from cobot.server.predictions import GivenMask, PredictionStore, compose
 from cobot.training.corrections import FINAL_TAG, PREDICTION_TAG
@@ -39,6 +41,10 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
     was submitted with. With a submitted label, what the model had answered for the same structures
     is laid into `labels/original/`, and the label's information says which adapter version that
     was, and when.
+
+    A batch works on the same folder from a process of its own. So whoever changes the record takes
+    a lock that all processes and threads share, reads what the others wrote, and holds it until
+    the change is written.
     """
 
     def __init__(
@@ -56,11 +62,30 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
             predictions: what the model answered; None keeps none with the labels.
             read_only: take the record of the folder as it is, and add no new files to it.
         """
-        self._saving = threading.Lock()
+        # MONAI Label's own .lock is let go between reading and writing.
+        self._record_lock = FileLock(Path(studies) / ".record.lock")
         self._predictions = predictions
         super().__init__(
             studies, extensions=EXTENSIONS, auto_reload=auto_reload, read_only=read_only
         )
+        if auto_reload:
+            self._handler.on_moved = self._on_moved
+
+    @contextmanager
+    def _newest_record(self) -> Iterator[None]:
+        """Hold the record, as it is on the disk now, until a change of it is written."""
+        with self._record_lock:
+            # A record that was replaced twice within a tick of the disk's clock has one time.
+            self._config_ts = 0.0
+            self._init_from_datastore_file()
+            yield
+
+    def _on_moved(self, event: FileSystemEvent) -> None:
+        """What appears whole under its name: a record from another process, or an image."""
+        if event.dest_path == self._datastore_config_path:
+            with self._newest_record():
+                return
+        self.refresh()
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Store an uploaded image under its name, never over another image.
@@ -70,29 +95,33 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
         """
         self._require_known_type(image_filename)
         image_id = image_id or self._to_id(Path(image_filename).name)[0]
-        require_safe_name("image", image_id)
-        existing = self.get_image_uri(image_id)
-        if existing and cmp(existing, image_filename, shallow=False):
-            return image_id
-        if existing:
-            raise HTTPException(
-                409,
-                f"Another image is already called {image_id!r}; rename the volume in Slicer and "
-                "upload it again.",
-            )
-        return str(super().add_image(image_id, image_filename, image_info))
+        with self._newest_record():
+            # The record may still name a file that was deleted a moment ago.
+            existing = self.get_image_uri(image_id)
+            if not existing or not Path(existing).is_file():
+                require_safe_name("image", image_id)
+                return str(super().add_image(image_id, image_filename, image_info))
+            if cmp(existing, image_filename, shallow=False):
+                return image_id
+        raise HTTPException(
+            409,
+            f"Another image is already called {image_id!r}; rename the volume in Slicer and "
+            "upload it again.",
+        )
 
     def remove_image(self, image_id: str) -> None:
         """Take an image and its labels out of the studies; what a link points at stays."""
-        image = self._datastore.objects.get(image_id)
-        if image is not None:
-            listed = Path(self._datastore.image_path()) / self._filename(image_id, image.image.ext)
-            # MONAI Label would follow the link and delete the file in the download.
-            if listed.is_symlink():
-                listed.unlink()
-        if self._predictions is not None:
-            self._predictions.forget(image_id)
-        super().remove_image(image_id)
+        with self._newest_record():
+            image = self._datastore.objects.get(image_id)
+            if image is not None:
+                name = self._filename(image_id, image.image.ext)
+                listed = Path(self._datastore.image_path()) / name
+                # MONAI Label would follow the link and delete the file in the download.
+                if listed.is_symlink():
+                    listed.unlink()
+            if self._predictions is not None:
+                self._predictions.forget(image_id)
+            super().remove_image(image_id)
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
@@ -102,22 +131,35 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
         A final label is stored with the prediction that it corrects.
 
         Raises:
-            HTTPException: 404 if the image is unknown, 422 for an unusable tag or file type.
+            HTTPException: 404 if the image is unknown; 422 for an unusable tag, file type or list
+                of structures, and for a label that cannot be read or has another shape than its
+                image.
         """
         require_safe_name("tag", label_tag)
         self._require_known_type(label_filename)
-        if not self.get_image_uri(image_id):
-            raise HTTPException(404, unknown_image(image_id))
         info = {**(label_info or {}), **label_names((label_info or {}).get("label_info"))}
         names: Mapping[str, int] = info.get("label_names", {})
+        check_label(Path(label_filename), self._image(image_id))
         corrects = self._corrected(image_id, names) if label_tag == FINAL_TAG else ()
         if label_tag == FINAL_TAG:
             info |= _origin(corrects)
-        with self._saving:
+        with self._newest_record():
+            self._image(image_id)
             label_id = self._replace(image_id, label_filename, label_tag, info)
             if corrects:
                 self._keep_prediction(image_id, names, corrects)
         return label_id
+
+    def _image(self, image_id: str) -> Path:
+        """Where an image is.
+
+        Raises:
+            HTTPException: 404; there is none of that name, or its file is gone.
+        """
+        uri = self.get_image_uri(image_id)
+        if not uri or not Path(uri).is_file():
+            raise HTTPException(404, unknown_image(image_id))
+        return Path(uri)
 
     def _replace(self, image_id: str, file: str, tag: str, info: dict[str, Any]) -> str:
         """Store a label in the place of the one there is, which goes to the history."""
@@ -154,9 +196,59 @@ class KeepingDatastore(LocalDatastore):  # type: ignore[misc]
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Take a label out of use; a copy stays in the history."""
         require_safe_name("tag", label_tag)
-        with self._saving:
+        with self._newest_record():
             self._keep(label_id, label_tag)
             super().remove_label(label_id, label_tag)
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is known of an image."""
+        with self._newest_record():
+            super().update_image_info(image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is known of a label."""
+        with self._newest_record():
+            super().update_label_info(label_id, label_tag, info)
+
+    def _reconcile_datastore(self) -> None:
+        """Bring the record in line with the files that came and went."""
+        with self._newest_record():
+            super()._reconcile_datastore()
+
+    def _remove_non_existing(self) -> int:
+        """Also hidden files that were taken for studies once."""
+        gone = int(super()._remove_non_existing())
+        hidden = [name for name in self._datastore.objects if name.startswith(".")]
+        for name in hidden:
+            del self._datastore.objects[name]
+        return gone + len(hidden)
+
+    def _list_files(self, path: str, patterns: tuple[str, ...]) -> dict[str, str]:
+        """Without hidden files: macOS lays one called `._NAME` beside each on a foreign disk."""
+        found = super()._list_files(path, patterns)
+        return {name: file for name, file in found.items() if not name.startswith(".")}
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        """Read the record if it has changed.
+
+        As MONAI Label's, but what other threads see of it knows its folder at every moment.
+
+        Raises:
+            ValueError: it is damaged, and `throw_exception` asks to be told.
+        """
+        record = Path(self._datastore_config_path)
+        with FileLock(self._lock_file):
+            if not record.exists() or record.stat().st_mtime == self._config_ts:
+                return
+            try:
+                newest = LocalDatastoreModel.model_validate_json(record.read_bytes())
+            except ValueError as error:
+                logger.error("%s is damaged: %s", record.name, error)
+                if throw_exception:
+                    raise
+                return
+            newest.base_path = self._datastore_path
+            self._datastore, self._config_ts = newest, record.stat().st_mtime
 
     def _keep(self, image_id: str, tag: str) -> Path | None:
         """Copy the present label and its information to the history; return where it lies."""

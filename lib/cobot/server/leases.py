@@ -6,12 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
 from cobot.atomic import atomic_path
 from cobot.errors import ImageWriteError
+
+RENEW_S = 60.0
+"""The least that a renewal adds, so that not every click writes a file."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +26,19 @@ class Lease:
     Attributes:
         holder: hash of who has it.
         ends_s: until when, in seconds since 1970; at that second it has ended.
+        seconds: how long it was given for; 0, if that is not known, renews nothing.
     """
 
     holder: str
     ends_s: float
+    seconds: float = 0.0
 
 
 @final
 class Leases:
     """A case has one holder at most; a lease ends with its time, or when `release` is called.
+
+    Its holder's work, told by `renew`, begins the time anew.
 
     They are written to a file at once, so a server that is started again knows them. Names of
     images and annotators are hashed there. May be shared by threads; of one folder of studies one
@@ -51,11 +58,26 @@ class Leases:
 
     def take(self, image_id: str, holder: str, seconds: float) -> Lease:
         """Give a case to an annotator from now on, whoever had it."""
-        lease = Lease(_hashed(holder), self._clock() + seconds)
+        lease = Lease(_hashed(holder), self._clock() + seconds, seconds)
         with self._lock:
             self._held[_hashed(image_id)] = lease
             self._write()
         return lease
+
+    def renew(self, image_id: str, holder: str) -> None:
+        """Begin the time of a lease anew: its holder is at work on the case.
+
+        What somebody else has, or what has ended, stays as it is.
+        """
+        at, now = _hashed(image_id), self._clock()
+        with self._lock:
+            lease = self._held.get(at)
+            if lease is None or lease.holder != _hashed(holder) or lease.ends_s <= now:
+                return
+            ends_s = now + lease.seconds
+            if ends_s - lease.ends_s >= min(RENEW_S, lease.seconds / 2) > 0:
+                self._held[at] = replace(lease, ends_s=ends_s)
+                self._write()
 
     def release(self, image_id: str) -> None:
         """End a lease, if there is one: the case was submitted."""
@@ -102,7 +124,8 @@ def _read(file: Path) -> dict[str, Lease]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return {
-            str(at): Lease(str(one["holder"]), float(one["ends_s"])) for at, one in content.items()
+            str(at): Lease(str(one["holder"]), float(one["ends_s"]), float(one.get("seconds", 0.0)))
+            for at, one in content.items()
         }
     except FileNotFoundError:
         return {}

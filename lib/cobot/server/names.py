@@ -43,6 +43,9 @@ def unknown_image(image_id: str) -> str:
 def label_names(label_info: object) -> Mapping[str, Mapping[str, int]]:
     """Name to value as Slicer exported it: by rank in `label_info`, whose `idx` may be off by one.
 
+    Raises:
+        HTTPException: 422; two structures have one name.
+
     >>> label_names([{"name": "spleen", "idx": 2}, {"name": "liver", "idx": 3}])
     {'label_names': {'spleen': 1, 'liver': 2}}
     >>> label_names(None)
@@ -50,5 +53,16 @@ def label_names(label_info: object) -> Mapping[str, Mapping[str, int]]:
     """
     if not isinstance(label_info, Sequence) or not label_info:
         return {}
-    names = [str(item["name"]) for item in label_info if isinstance(item, dict) and "name" in item]
-    return {"label_names": {name: rank for rank, name in enumerate(names, start=1)}}
+    values: dict[str, int] = {}
+    # What has no name still has a value in the file.
+    for rank, item in enumerate(label_info, start=1):
+        name = str(item.get("name") or "") if isinstance(item, dict) else ""
+        if name in values:
+            raise HTTPException(
+                422,
+                f"Two segments are called {name[:80]!r}, so nobody could tell what each outlines; "
+                "rename or merge one of them in Slicer and submit again.",
+            )
+        if name:
+            values[name] = rank
+    return {"label_names": values}

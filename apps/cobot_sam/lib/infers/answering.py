@@ -44,6 +44,13 @@ class AnswerFolder:
         write_label_map(label_map, file, like=image)
         return str(file)
 
+    def remove(self) -> None:
+        """Take the folder away now, with what is in it."""
+        with self._making:
+            if self._made is not None:
+                self._made.cleanup()
+                self._made = None
+
     def _folder(self) -> Path:
         """The folder; it goes with the process."""
         with self._making:

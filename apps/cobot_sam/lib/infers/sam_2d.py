@@ -27,9 +27,22 @@ class Sam2D(InferTask):
     """One slice across k, segmented by SAM from clicks and a ROI."""
 
     def __init__(
-        self, engine: SliceEngine, predictions: PredictionStore, model: str, window: str
+        self,
+        engine: SliceEngine,
+        predictions: PredictionStore,
+        answers: AnswerFolder,
+        model: str,
+        window: str,
     ) -> None:
-        """Offer the task; nothing is loaded before the first click."""
+        """Offer the task; nothing is loaded before the first click.
+
+        Args:
+            engine: segments.
+            predictions: where answers are kept for training.
+            answers: where answers lie until they are sent.
+            model: the encoder's name.
+            window: the intensity window offered first.
+        """
         super().__init__(
             type=InferType.DEEPGROW,
             labels=[],
@@ -41,7 +54,7 @@ class Sam2D(InferTask):
         self._predictions = predictions
         self._model = model
         self._window = window
-        self._answers = AnswerFolder()
+        self._answers = answers
 
     def is_valid(self) -> bool:
         """Always: weights that are missing are said at the first click, with the cure."""

@@ -38,12 +38,14 @@ class Serving:
     Attributes:
         engine: follows structures.
         predictions: where answers are kept for training.
+        answers: where answers lie until they are sent.
         model: the encoder's name.
         window: the intensity window offered first.
     """
 
     engine: VolumeEngine
     predictions: PredictionStore
+    answers: AnswerFolder
     model: str
     window: str
 
@@ -63,7 +65,6 @@ class SamVolume(InferTask):
             config={"window": offered_windows(serving.window), "time_cap_s": TIME_CAP_S},
         )
         self._serving = serving
-        self._answers = AnswerFolder()
 
     def is_valid(self) -> bool:
         """Always: weights that are missing are said at the first click, with the cure."""
@@ -89,7 +90,7 @@ class SamVolume(InferTask):
                 study, question.targets, asked.window or self._serving.window, float(cap_s)
             )
             answered = time.perf_counter()
-            file = self._answers.write(answer.label_map, asked.result_extension, image)
+            file = self._serving.answers.write(answer.label_map, asked.result_extension, image)
             written = time.perf_counter()
             keep_structures(
                 self._serving.predictions,

@@ -18,13 +18,19 @@ class SegmentAll(InferTask):
     """Every label of one data set, where the active adapter has learnt to find them."""
 
     def __init__(
-        self, engine: AutoEngine, predictions: PredictionStore, dataset: str, model: str
+        self,
+        engine: AutoEngine,
+        predictions: PredictionStore,
+        answers: AnswerFolder,
+        dataset: str,
+        model: str,
     ) -> None:
         """Offer the task; nothing is loaded before the first request.
 
         Args:
             engine: segments.
             predictions: where answers are kept for training.
+            answers: where answers lie until they are sent.
             dataset: the data set by its name.
             model: the encoder's name.
         """
@@ -39,7 +45,7 @@ class SegmentAll(InferTask):
         self._predictions = predictions
         self._dataset = dataset
         self._model = model
-        self._answers = AnswerFolder()
+        self._answers = answers
 
     def is_valid(self) -> bool:
         """Whether the adapter in use can do it, at the moment."""
@@ -65,7 +71,8 @@ class SegmentAll(InferTask):
                 self._predictions,
                 str(request.get("image_id", "")),
                 answer.label_map,
-                answer.label_map.labels.values(),
+                # Also those that were not found: what a version before had found of them goes.
+                answer.found.label_map.labels.values(),
                 answer.adapter,
             )
         end = time.perf_counter()
