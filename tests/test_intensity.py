@@ -100,6 +100,11 @@ def test_flat_foreground():
         PercentileWindow().resolve(volume_of([0, 7, 7]))
 
 
+def test_a_window_without_width_says_what_to_name():
+    with pytest.raises(WindowError, match=r"--window lower,upper.*one grey value shows nothing"):
+        PercentileWindow().resolve(volume_of([0, 7, 7]))
+
+
 def test_ct_is_known_by_air():
     assert looks_like_ct(CT)
     assert not looks_like_ct(MR)

@@ -11,7 +11,7 @@ from cobot.intensity import PRESETS
 from cobot.planes import acquired_plane, plane_across
 from cobot.prompts import ObjectPrompts, Prompts, tight_box
 from cobot.propagate import Propagation, Seeds, propagate, propagate_together, reconcile
-from cobot.propagate_rule import PropagationRule, connected_parts
+from cobot.propagate_rule import PropagationRule
 from cobot.propagate_slices import AnsweringSlices, Question, VolumeSlices
 from cobot.propagate_walk import PropagatedSlice
 from cobot.sam.answer import SliceMask
@@ -392,12 +392,3 @@ def test_a_mask_is_shown_on_the_next_slices_own_frame(phantom, segmenter):
     )
     assert not np.array_equal(plain.logits, shown.logits)
     assert dice(shown.mask, mask) > dice(empty.mask, mask)
-
-
-def test_of_many_parts_of_one_size_none_is_a_speck():
-    mask = np.zeros((50, 50), bool)
-    mask[::10, ::10] = True
-    assert len(connected_parts(mask, 0.05)) == 25
-    mask[1:9, 1:9] = True
-    assert len(connected_parts(mask, 0.05)) == 1, "beside a large part they are"
-    assert connected_parts(np.zeros((5, 5), bool), 0.05) == []

@@ -31,7 +31,8 @@ class IntensityWindow:
         if not (np.isfinite([self.lower, self.upper]).all() and self.lower < self.upper):
             raise WindowError(
                 f"A window needs two finite values, lower < upper, got {self.lower} and "
-                f"{self.upper}."
+                f"{self.upper}. Name another, as --window lower,upper, in the image's own values; "
+                "an image of one grey value shows nothing in any window."
             )
 
     def apply(self, pixels: Pixels) -> Float32[np.ndarray, "row col"]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from cobot.batch.case_names import case_name, distinct
-from cobot.batch.inputs import find_inputs
+from cobot.batch.inputs import _files, find_inputs
 from cobot.batch.partners import PartnerFiles
 from cobot.errors import ConfigError
 
@@ -145,3 +145,63 @@ def test_a_partner_is_known_by_the_images_name(tmp_path):
 def test_the_image_itself_is_no_partner(tmp_path):
     image = touch(tmp_path / "a.nii.gz")
     assert PartnerFiles(tmp_path).of(image, "a.nii.gz") is None
+
+
+def test_trees_of_one_make_get_a_name_for_each_case(tmp_path):
+    """As BIDS lays studies out: the file, its folder and the folder above are called alike."""
+    for number in range(3):
+        touch(tmp_path / f"sub-{number}" / "anat" / "t1.nii.gz")
+    found = names(tmp_path / "sub-*" / "anat" / "t1.nii.gz")
+    assert len(set(found)) == 3
+    assert found == names(tmp_path / "sub-*" / "anat" / "t1.nii.gz"), "the same next time"
+
+
+def test_what_is_no_image_has_a_name_of_its_own(tmp_path):
+    touch(tmp_path / "a" / "x.nii.gz")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.nii.gz").symlink_to(tmp_path / "a" / "x.nii.gz")
+    found = find_inputs([str(tmp_path / side / "x.nii.gz") for side in "ab"])
+    (case,), (twin,) = found.cases, found.unusable
+    assert case.name == "x"
+    assert twin.name.startswith("x__")
+
+
+def test_results_are_no_inputs(tmp_path):
+    touch(tmp_path / "a.nii.gz")
+    out = tmp_path / "out"
+    touch(out / "a" / "a.nii.gz")
+    for text in (tmp_path, tmp_path / "**" / "*.nii.gz"):
+        assert [case.name for case in find_inputs([str(text)], out).cases] == ["a"]
+    touch(out / "a" / "a.dcm")
+    touch(tmp_path / "scan" / "1.dcm")
+    told = [one.path for one in find_inputs([str(tmp_path)], out).unusable]
+    assert told, "of the damaged scan"
+    assert not any(out in path.parents for path in told)
+    with pytest.raises(ConfigError, match="is the folder to be segmented itself"):
+        find_inputs([str(tmp_path)], tmp_path)
+
+
+def test_a_folder_without_any_image_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(ConfigError, match="no image there; expected .nii"):
+        find_inputs([str(tmp_path)])
+
+
+def test_damaged_dicom_files_are_told_of(tmp_path):
+    touch(tmp_path / "scan" / "1.dcm")
+    touch(tmp_path / "a.nii.gz")
+    (fault,) = find_inputs([str(tmp_path)]).unusable
+    assert fault.is_fault
+    assert "1.dcm" in f"{fault.name} {fault.path} {fault.reason}"
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told_of(tmp_path):
+    faults = []
+    assert list(_files(tmp_path / "gone", None, faults)) == []
+    assert faults[0].is_fault
+    assert "cannot be looked into" in faults[0].reason
+
+
+def test_a_list_given_as_one_word_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="is too long for a path; expected one path"):
+        find_inputs(["a.nii.gz " * 1000])

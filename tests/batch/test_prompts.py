@@ -1,5 +1,6 @@
 """What is asked of a volume: files of prompts in voxels and in millimetres, and coarse masks."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -139,6 +140,12 @@ BOX = [[1, 1, 1], [2, 2, 1]]
          "is no voxel index"),
         ({"labels": {"1": "y"}, "cases": {"*": {"objects": [{"label": "x", "boxes": [BOX]}]}}},
          r"no value to \['x'\]"),
+        ({"labels": {"1": "x", "2": " x"}, "cases": {"*": {"objects": [{"label": "x",
+         "boxes": [BOX]}]}}}, "name one structure twice: .*; give each name one value"),
+        ({"labels": {"1": "x", "2": "a\tb"}, "cases": {"*": {"objects": [{"label": "x",
+         "boxes": [BOX]}]}}}, r"labels.2: .*'a\\tb' is not a name in one line .*; rename it"),
+        ({"labels": {"1": "x", "2": ""}, "cases": {"*": {"objects": [{"label": "x",
+         "boxes": [BOX]}]}}}, r"labels.2: .*'' is not a name in one line"),
         ({"cases": {"*": {"objects": [{"label": "x", "boxes": [BOX]}] * 2}}}, "given twice"),
     ],
 )  # fmt: skip
@@ -147,6 +154,16 @@ def test_a_file_that_does_not_fit_the_schema_is_refused(tmp_path, document, mess
     path.write_text(json.dumps(document))
     with pytest.raises(PromptError, match=message):
         read_prompt_file(path)
+
+
+def test_blanks_around_a_name_count_neither_in_labels_nor_in_objects():
+    file = PromptFile.model_validate(
+        {
+            "labels": {"3": "left kidney "},
+            "cases": {"*": {"objects": [{"label": " left kidney", "boxes": [BOX]}]}},
+        }
+    )
+    assert file.values() == {3: "left kidney"}
 
 
 def test_a_file_that_is_missing_or_no_json_is_refused(tmp_path):
@@ -186,6 +203,27 @@ def test_coarse_masks_give_a_tight_box_a_slice(tmp_path, volume):
     wanted = ask(volume, {"label": "milz ü", "boxes": [[[3, 2, 2], [7, 4, 2]]]})
     (_, box), (_, expected) = asked.slices[2][0], wanted.slices[2][0]
     assert box.box_xyxy.tolist() == expected.box_xyxy.tolist()
+
+
+@pytest.mark.parametrize(
+    ("header", "line"), [("a.mhd", "ElementDataFile = a.raw"), ("a.nhdr", "data file: a.raw")]
+)
+def test_a_coarse_mask_whose_voxels_lie_beside_it_is_known_by_them(tmp_path, header, line):
+    (tmp_path / header).write_text(f"{line}\n")
+    (tmp_path / "a.raw").write_bytes(b"\0\1")
+    source = MaskPrompts(PartnerFiles(tmp_path))
+    before = source.digest(CASE)
+    assert source.digest(CASE) == before
+    (tmp_path / "a.raw").write_bytes(b"\1\1")
+    assert source.digest(CASE) != before
+
+
+def test_a_coarse_mask_of_one_file_is_known_as_before(tmp_path):
+    """What earlier runs wrote down still fits: nothing is segmented again."""
+    (tmp_path / "a.nii.gz").write_bytes(b"mask")
+    contents = hashlib.sha256(b"mask").hexdigest()
+    expected = hashlib.sha256(f"{contents}|{LabelChoice()}".encode()).hexdigest()
+    assert MaskPrompts(PartnerFiles(tmp_path)).digest(CASE) == expected
 
 
 def test_a_mask_on_another_grid_or_missing_is_refused(tmp_path, volume):

@@ -4,7 +4,9 @@ import os
 from dataclasses import replace
 
 import pytest
+import SimpleITK as sitk
 from cobot.batch.budget import MemoryBudget
+from cobot.batch.fingerprint import is_unchanged, looks_unchanged
 from cobot.batch.inputs import find_inputs
 from cobot.batch.manifest import Manifest, alone_in, read_manifest, read_record
 from cobot.batch.model import RunModel
@@ -64,6 +66,49 @@ def test_an_image_only_touched_is_not_done_again(segment, studies, tmp_path, box
     os.utime(studies / "case1.nii.gz", (1, 1))
     summary = segment(studies, out=out, source=box_everywhere("liver"))
     assert dict(summary.counts) == {"done before": 3}
+
+
+@pytest.fixture
+def two_files(studies, tmp_path):
+    """An image as a header and its voxels, which are the older file by a second."""
+    header, voxels = tmp_path / "apart" / "a.mhd", tmp_path / "apart" / "a.raw"
+    header.parent.mkdir()
+    sitk.WriteImage(sitk.ReadImage(str(studies / "case0.nii.gz")), str(header))
+    os.utime(header, ns=(2_000_000_000, 2_000_000_000))
+    os.utime(voxels, ns=(1_000_000_000, 1_000_000_000))
+    return header, voxels
+
+
+def test_a_file_of_an_image_replaced_by_an_older_one_of_its_size_is_noticed(
+    segment, two_files, tmp_path, box_everywhere
+):
+    out, (header, voxels) = tmp_path / "out", two_files
+    segment(header, out=out, source=box_everywhere("liver"))
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    os.utime(voxels, ns=(500_000_000, 500_000_000))
+    again = segment(header, out=out, source=box_everywhere("liver"))
+    assert dict(again.counts) == {"done": 1}
+    once_more = segment(header, out=out, source=box_everywhere("liver"))
+    assert dict(once_more.counts) == {"done before": 1}
+
+
+def test_a_record_that_knows_the_newest_time_alone_is_compared_by_contents(
+    segment, two_files, tmp_path, box_everywhere
+):
+    """As records of several files once were: nothing is segmented again."""
+    out, (header, voxels) = tmp_path / "out", two_files
+    segment(header, out=out, source=box_everywhere("liver"))
+    beside = out / "a" / "a.json"
+    record = read_record(beside)
+    old = record.fingerprint.model_copy(update={"mtime_ns": header.stat().st_mtime_ns})
+    assert old.size_bytes == header.stat().st_size + voxels.stat().st_size
+    text = record.model_copy(update={"fingerprint": old}).model_dump_json() + "\n"
+    beside.write_text(text)
+    (out / MANIFEST_NAME).write_text(text)
+    assert not looks_unchanged(two_files, old)
+    assert is_unchanged(two_files, old)
+    summary = segment(header, out=out, source=box_everywhere("liver"))
+    assert dict(summary.counts) == {"done before": 1}
 
 
 def test_changed_prompts_settings_and_adapters_are_noticed(

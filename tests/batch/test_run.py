@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cobot.batch.manifest import read_manifest, read_record
 from cobot.batch.settings import CaseSettings
+from cobot.errors import ConfigError, ImageWriteError
 from cobot.intensity import window_rule
 from cobot.io import read_label_map
 from cobot.pipeline import segment_volume
@@ -112,3 +113,25 @@ def test_an_error_while_cases_are_handed_out_ends_the_run(
     monkeypatch.setattr("cobot.batch.stages.memory_wanted", fail)
     with pytest.raises(AssertionError, match="nobody expected this"):
         segment(studies, out=tmp_path / "out", source=box_everywhere("liver"))
+
+
+def test_a_result_never_takes_the_place_of_an_image(segment, studies, tmp_path, box_everywhere):
+    home = tmp_path / "work"
+    scan = home / "scan"
+    scan.mkdir(parents=True)
+    image = scan / "scan.nii.gz"
+    image.write_bytes((studies / "case0.nii.gz").read_bytes())
+    before = image.read_bytes()
+    with pytest.raises(ConfigError, match="would take the place of .*scan, which holds the image"):
+        segment(image, out=home, source=box_everywhere("liver"))
+    assert [path.name for path in scan.iterdir()] == ["scan.nii.gz"]
+    assert image.read_bytes() == before
+
+
+def test_a_folder_of_somebody_else_is_not_moved(segment, studies, tmp_path, box_everywhere):
+    out = tmp_path / "out"
+    (out / "case0").mkdir(parents=True)
+    (out / "case0" / "thesis.txt").write_text("mine")
+    with pytest.raises(ImageWriteError, match="case0 is there already and is no result of this"):
+        segment(studies / "case0.nii.gz", out=out, source=box_everywhere("liver"))
+    assert (out / "case0" / "thesis.txt").read_text() == "mine"

@@ -81,11 +81,30 @@ def test_a_dry_run_lists_and_writes_nothing(folder, weights, tmp_path):
         (("--prompts-from", "nowhere"), "--prompts-from nowhere is not a folder"),
         (("--prompts", "nowhere.json"), "--prompts nowhere.json cannot be read"),
         (("--box", "liver=1,2"), "cannot be read; expected LABEL="),
+        (("--box", "a\tb=1,1,1,2,2,2"), "--box 'a\\tb=1,1,1,2,2,2': label 'a\\tb' is not a name"),
+        ((*BOX, "--report", "--truth", "nowhere"), "--truth nowhere is not a folder; give the one"),
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_is_written(folder, tmp_path, options, message):
     assert message in refusal(folder, "-o", tmp_path / "out", *options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_truths_is_refused_before_anything_is_written(folder, tmp_path):
+    (tmp_path / "truths").mkdir()
+    out = tmp_path / "out"
+    said = refusal(folder, "-o", out, *BOX, "--report", "--truth", tmp_path / "truths")
+    assert f"{tmp_path / 'truths'} holds no mask; expected files that end in" in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("row", ["2", "2,", "2, "])
+def test_a_row_of_a_list_without_a_path_is_refused_with_its_line(folder, tmp_path, row):
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"id,image\n\n1,in/good one.nii.gz\n{row}\n")
+    said = refusal(listed, "-o", tmp_path / "out", *BOX)
+    assert f"{listed} cannot be read as a list of images (line 4, {row!r}, has no path" in said
+    assert "in column 2; add the path or take the line out); expected a .csv" in said
 
 
 def test_prompts_may_come_from_a_file(folder, weights, tmp_path):

@@ -9,12 +9,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int64
 
+from cobot.batch.fingerprint import image_files, take_fingerprint
 from cobot.batch.inputs import InputCase
 from cobot.batch.label_choice import LabelChoice
 from cobot.batch.partners import PartnerFiles
 from cobot.batch.prompt_file import ANY_CASE, CasePrompts, ObjectPrompt, PromptFile, Space
 from cobot.batch.settings import Axis
-from cobot.checksum import file_sha256
 from cobot.errors import GridMismatchError, PromptError
 from cobot.geometry import ijk_from_ras
 from cobot.io import read_label_map
@@ -53,6 +53,7 @@ class PromptSource(Protocol):
 
         Raises:
             PromptError: nothing is asked of it, with the cure.
+            ImageReadError: a coarse mask cannot be read.
         """
         ...
 
@@ -148,9 +149,9 @@ class MaskPrompts:
         return f"masks in {self.masks.folder.name}"
 
     def digest(self, case: InputCase) -> str:
-        """Of the mask's file."""
-        path = self._mask(case)
-        return hashlib.sha256(f"{file_sha256(path)}|{self.choice}".encode()).hexdigest()
+        """Of the mask's files: a header's voxels may lie beside it."""
+        contents = take_fingerprint(image_files(self._mask(case))).sha256
+        return hashlib.sha256(f"{contents}|{self.choice}".encode()).hexdigest()
 
     def plane(self, affine: Affine, axis: Axis) -> Plane:
         """Across the axis that the user names."""

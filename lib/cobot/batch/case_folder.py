@@ -32,6 +32,7 @@ def replaced_folder(out: Path, name: str) -> Iterator[Path]:
         with atomic_folder(ready) as partial:
             yield partial
         if (out / name).exists():
+            _require_ours(out / name)
             set_aside(out, name)
         os.replace(ready, out / name)
         flush(out)
@@ -42,6 +43,19 @@ def replaced_folder(out: Path, name: str) -> Iterator[Path]:
             f"{out / name} could not be written: {error.strerror or error}. Free space, or name "
             "an --output folder you may write to, and start again: finished cases are kept."
         ) from error
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuse to move what this program has not written.
+
+    Raises:
+        ImageWriteError: the folder holds no record of a case.
+    """
+    if not (folder / f"{folder.name}.json").is_file():
+        raise ImageWriteError(
+            f"{folder} is there already and is no result of this program; move it, or name another "
+            "--output folder."
+        )
 
 
 def sweep(out: Path) -> None:

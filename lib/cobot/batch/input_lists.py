@@ -35,11 +35,24 @@ def read_list(path: Path) -> tuple[Path, ...]:
 
 
 def _from_csv(text: str) -> list[str]:
-    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    reader = csv.reader(text.splitlines())
+    rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
     column = next((header.index(name) for name in COLUMN_NAMES if name in header), None)
-    cells = [row[0] for row in rows] if column is None else [row[column] for row in rows[1:]]
-    return [cell.strip() for cell in cells if cell.strip()]
+    if column is None:
+        return [_cell(row, 0, line) for line, row in rows]
+    return [_cell(row, column, line) for line, row in rows[1:]]
+
+
+def _cell(row: list[str], column: int, line: int) -> str:
+    """The path in a row; one without is refused, for its image would silently be left out."""
+    path = row[column].strip() if column < len(row) else ""
+    if not path:
+        raise ValueError(
+            f"line {line}, {','.join(row)!r}, has no path in column {column + 1}; add the path or "
+            "take the line out"
+        )
+    return path
 
 
 def _from_json(text: str) -> list[str]:

@@ -16,6 +16,8 @@ from cobot.io.dicom_scan import FoundSeries, scan_series
 from cobot.io.images import ITK_SUFFIXES, NIFTI_SUFFIXES
 
 IMAGE_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+"""What DICOM files are mostly called, damaged ones too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Inputs:
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
-def find_inputs(texts: Sequence[str]) -> Inputs:
+def find_inputs(texts: Sequence[str], out: Path | None = None) -> Inputs:
     """Find the images.
 
     Args:
@@ -77,18 +79,20 @@ def find_inputs(texts: Sequence[str]) -> Inputs:
             links are followed, each folder is visited once), a pattern such as
             `ct/**/*.nii.gz`, or a list: a .csv or .json file of paths. A file that is found under
             several names is segmented under the first; the others are told of.
+        out: where results go, which are no inputs: it is left out of folders and patterns.
 
     Raises:
-        ConfigError: something named does not exist, or nothing is named at all.
+        ConfigError: something named does not exist, nothing is named at all, no image is there, or
+            a folder is to be segmented into itself.
     """
     cases: list[InputCase] = []
     unusable: list[Unusable] = []
     slices: list[Path] = []
     passed: Counter[str] = Counter()
     for text in texts:
-        for path in _paths(text, unusable):
+        for path in _paths(text, out, unusable):
             if path.is_dir():
-                found = _in_folder(path)
+                found = _in_folder(path, out)
                 cases += found.cases
                 unusable += found.unusable
                 passed.update(found.passed_over)
@@ -102,13 +106,39 @@ def find_inputs(texts: Sequence[str]) -> Inputs:
         unusable += missed
     once, twins = _each_once(cases)
     unusable += twins
-    names = distinct([(case.name, _told_apart(case)) for case in once])
-    named = [replace(case, name=name) for case, name in zip(once, names, strict=True)]
+    if not once and not unusable:
+        raise ConfigError(
+            f"{', '.join(texts)}: no image there; expected {', '.join(IMAGE_SUFFIXES)} or DICOM "
+            "files. Name the folder that holds them."
+        )
+    named = _named(once)
     return Inputs(
         cases=tuple(sorted(named, key=lambda case: case.name)),
-        unusable=tuple(sorted(unusable, key=lambda one: one.name)),
+        unusable=tuple(sorted(_named_beside(unusable, named), key=lambda one: one.name)),
         passed_over=dict(passed),
     )
+
+
+def _named(cases: Sequence[InputCase]) -> list[InputCase]:
+    """The cases, each with a name of its own."""
+    names = distinct([(case.name, _told_apart(case)) for case in cases])
+    if len({name.casefold() for name in names}) < len(names):
+        # Trees of one make, such as BIDS, differ further up than what stays when they are moved.
+        names = distinct([(case.name, os.path.abspath(case.path)) for case in cases])
+    return [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
+
+
+def _named_beside(unusable: Sequence[Unusable], cases: Sequence[InputCase]) -> list[Unusable]:
+    """What is unusable, with names that no case and nothing else has: one has one outcome."""
+    taken = {case.name.casefold() for case in cases}
+    named = []
+    for one in unusable:
+        name = one.name
+        if name.casefold() in taken:
+            name = case_name(one.name, told_by=f"{os.path.abspath(one.path)}|{one.reason}")
+        taken.add(name.casefold())
+        named.append(replace(one, name=name))
+    return named
 
 
 def _each_once(cases: Sequence[InputCase]) -> tuple[list[InputCase], list[Unusable]]:
@@ -132,9 +162,14 @@ def _identity(path: Path) -> object:
     return state.st_dev, state.st_ino
 
 
-def _paths(text: str, unusable: list[Unusable]) -> Iterator[Path]:
+def _paths(text: str, out: Path | None, unusable: list[Unusable]) -> Iterator[Path]:
     """The files and folders that one of the user's words names."""
     path = Path(text).expanduser()
+    if not _can_be_looked_up(path):
+        raise ConfigError(
+            f"{text[:80]}… is too long for a path; expected one path an argument, or a .csv or "
+            ".json list of paths."
+        )
     if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
         for listed in read_list(path):
             if listed.exists():
@@ -151,12 +186,37 @@ def _paths(text: str, unusable: list[Unusable]) -> Iterator[Path]:
                 f"{text} does not exist and matches nothing; expected image files, folders, "
                 "patterns in quotes, or a .csv or .json list of paths. Check the name."
             )
-        yield from map(Path, matches)
+        yield from (path for path in map(Path, matches) if not _is_in(path, out))
+
+
+def _can_be_looked_up(path: Path) -> bool:
+    try:
+        path.exists()
+    except OSError:
+        return False
+    return True
+
+
+def _is_in(path: Path, folder: Path | None) -> bool:
+    """Whether a path is the folder or lies below it."""
+    if folder is None:
+        return False
+    # Path.resolve raises at links that lead in a circle.
+    real = Path(os.path.realpath(path))
+    return Path(os.path.realpath(folder)) in (real, *real.parents)
 
 
 def _file_case(path: Path, root: Path) -> InputCase:
     relative = path.relative_to(root).as_posix()
     return InputCase(case_name(without_suffix(relative)), path, image_files(path), relative)
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """Whether to look closer at a file that is no other image, and to say what is wrong with it."""
+    try:
+        return path.name.lower().endswith(DICOM_SUFFIXES) or is_dicom(path)
+    except OSError:
+        return True
 
 
 def _is_dicom_file(path: Path) -> bool:
@@ -166,30 +226,39 @@ def _is_dicom_file(path: Path) -> bool:
         return False
 
 
-def _in_folder(root: Path) -> Inputs:
-    """The images below a folder, those in its DICOM series among them."""
+def _in_folder(root: Path, out: Path | None) -> Inputs:
+    """The images below a folder, those in its DICOM series among them.
+
+    Raises:
+        ConfigError: results would go among them.
+    """
+    if out is not None and out.exists() and out.samefile(root):
+        raise ConfigError(
+            f"--output {out} is the folder to be segmented itself, so the next run would take the "
+            f"results for images; name another folder, such as {out / 'segmented'}."
+        )
     cases: list[InputCase] = []
+    unusable: list[Unusable] = []
     passed: Counter[str] = Counter()
     maybe_dicom = False
-    for path in _files(root):
+    for path in _files(root, out, unusable):
         if path.name.lower().endswith(IMAGE_SUFFIXES):
             cases.append(_file_case(path, root))
-        elif _is_dicom_file(path):
+        elif _may_be_dicom(path):
             maybe_dicom = True
         else:
             passed[path.suffix.lower()] += 1
     voxels = {file for case in cases for file in case.files[1:]}
     passed.subtract(file.suffix.lower() for file in voxels)
     if not maybe_dicom:
-        return Inputs(tuple(cases), passed_over=+passed)
+        return Inputs(tuple(cases), tuple(unusable), +passed)
     scan = scan_series(root)
     folders = Counter(series.folder for series in scan.series)
     series = [_series_case(one, root, folders[one.folder] > 1) for one in scan.series]
-    unusable = [
-        Unusable(case_name(one.name), root / one.name.split(" [")[0], one.reason, one.fault)
-        for one in scan.skipped
-        if not one.name.lower().endswith(IMAGE_SUFFIXES)
-    ]
+    for one in scan.skipped:
+        path = root / one.name.split(" [")[0]
+        if not one.name.lower().endswith(IMAGE_SUFFIXES) and not _is_in(path, out):
+            unusable.append(Unusable(case_name(one.name), path, one.reason, one.fault))
     return Inputs((*cases, *series), tuple(unusable), +passed)
 
 
@@ -219,10 +288,25 @@ def _told_apart(case: InputCase) -> str:
     return f"{case.path.parent.name}/{case.relative}/{case.path.name}"
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Every file below `root`, each folder once, whatever links lead there; none that is hidden."""
+def _files(root: Path, out: Path | None, unusable: list[Unusable]) -> Iterator[Path]:
+    """Every file below `root`, each folder once, whatever links lead there; none that is hidden.
+
+    Args:
+        root: where to begin.
+        out: a folder that is left out.
+        unusable: folders that may not be looked into are added.
+    """
+
+    def note(error: OSError) -> None:
+        folder = Path(error.filename or root)
+        reason = f"cannot be looked into ({error.strerror}); change its permissions."
+        name = case_name(os.path.relpath(folder, root))
+        unusable.append(Unusable(name, folder, reason, is_fault=True))
+
     seen: set[tuple[int, int]] = set()
-    for here, folders, files in os.walk(root, followlinks=True):
+    if out is not None and out.exists():
+        seen.add((out.stat().st_dev, out.stat().st_ino))
+    for here, folders, files in os.walk(root, followlinks=True, onerror=note):
         state = os.stat(here)
         if (state.st_dev, state.st_ino) in seen:
             folders.clear()

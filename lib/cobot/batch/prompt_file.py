@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from cobot.batch.record import Value
 from cobot.errors import PromptError
@@ -13,6 +13,22 @@ from cobot.errors import PromptError
 Space = Literal["ijk", "ras_mm"]
 Place = tuple[float, float, float]
 ANY_CASE = "*"
+
+
+def one_line_name(name: str) -> str:
+    """A structure's name without the blanks around it.
+
+    Raises:
+        ValueError: it is empty, or holds a tab, a line break or another control character.
+    """
+    if not name.strip() or not name.isprintable():
+        raise ValueError(
+            f"label {name!r} is not a name in one line of printable characters; rename it"
+        )
+    return name.strip()
+
+
+Name = Annotated[str, AfterValidator(one_line_name)]
 
 
 class PointPrompt(Value):
@@ -37,16 +53,9 @@ class ObjectPrompt(Value):
         points: clicks.
     """
 
-    label: str
+    label: Name
     boxes: tuple[tuple[Place, Place], ...] = ()
     points: tuple[PointPrompt, ...] = ()
-
-    @field_validator("label")
-    @classmethod
-    def _one_line(cls, label: str) -> str:
-        if not label.strip() or not label.isprintable():
-            raise ValueError(f"label {label!r} is not a name in one line")
-        return label.strip()
 
     @model_validator(mode="after")
     def _asks_something(self) -> "ObjectPrompt":
@@ -88,7 +97,7 @@ class PromptFile(Value):
 
     version: Literal[1] = 1
     space: Space = "ijk"
-    labels: Mapping[Annotated[int, Field(ge=1, le=65535)], str] = {}
+    labels: Mapping[Annotated[int, Field(ge=1, le=65535)], Name] = {}
     cases: Annotated[Mapping[str, CasePrompts], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -99,7 +108,9 @@ class PromptFile(Value):
                     _require_whole(name, one)
         named = set(self.labels.values())
         if len(named) < len(self.labels):
-            raise ValueError(f"labels name one structure twice: {dict(self.labels)}")
+            raise ValueError(
+                f"labels name one structure twice: {dict(self.labels)}; give each name one value"
+            )
         unnamed = {one.label for case in self.cases.values() for one in case.objects} - named
         if named and unnamed:
             raise ValueError(f"labels give no value to {sorted(unnamed)}")

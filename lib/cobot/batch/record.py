@@ -21,7 +21,8 @@ class Fingerprint(Value):
 
     Attributes:
         size_bytes: of all its files together.
-        mtime_ns: when the newest of them was last changed.
+        mtime_ns: when it was last changed; of several files, a number that is another one when
+            the name, size or time of any of them is.
         sha256: of the contents, in hex; of several files, of their names and contents in order.
     """
 

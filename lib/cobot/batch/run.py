@@ -1,5 +1,6 @@
 """A whole run: find out what is to be done, do it, write it down."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from cobot.batch.record import CaseRecord
 from cobot.batch.settings import CaseSettings
 from cobot.batch.stages import Report
 from cobot.batch.writing import CaseWriter
+from cobot.errors import ConfigError
 from cobot.io.dicom_algorithm import Algorithm
 
 
@@ -101,7 +103,11 @@ def plan_run(job: Job, model: RunModel, progress: Callable[[int], None] | None =
         job: the run.
         model: whose weights and adapter count.
         progress: told how many cases were looked at.
+
+    Raises:
+        ConfigError: a result would take the place of an image.
     """
+    _require_apart(job)
     planner = Planner(
         job.out,
         read_manifest(job.out),
@@ -116,6 +122,24 @@ def plan_run(job: Job, model: RunModel, progress: Callable[[int], None] | None =
             progress(number)
     writer = case_writer(job, model)
     return Plan(tuple(cases), tuple(writer.unusable(one) for one in job.inputs.unusable))
+
+
+def _require_apart(job: Job) -> None:
+    """Refuse results in the place of what they are made of.
+
+    Raises:
+        ConfigError: names the first.
+    """
+    for case in job.inputs.cases:
+        home = Path(os.path.realpath(job.out / case.name))
+        # Path.resolve raises at links that lead in a circle.
+        held = {os.path.realpath(folder) for folder in {file.parent for file in case.files}}
+        held.add(os.path.dirname(os.path.realpath(case.path)))
+        if any(home in (Path(folder), *Path(folder).parents) for folder in held):
+            raise ConfigError(
+                f"The result of {case.path} would take the place of {home}, which holds the image "
+                "itself; name another --output folder."
+            )
 
 
 def case_writer(job: Job, model: RunModel) -> CaseWriter:

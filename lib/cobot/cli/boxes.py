@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cobot.batch.prompt_file import ANY_CASE, PromptFile
+from cobot.batch.prompt_file import ANY_CASE, PromptFile, one_line_name
 from cobot.errors import PromptError
 from cobot.prompts import ObjectPrompts
 from cobot.volume import Volume
@@ -14,7 +14,8 @@ def parse_boxes(texts: Sequence[str], volume: Volume) -> tuple[ObjectPrompts, ..
     """One object for each text; the two corners may come in any order.
 
     Raises:
-        PromptError: not LABEL=six whole numbers, a label given twice, or outside the volume.
+        PromptError: not LABEL=six whole numbers, a label that is not one line or given twice, or
+            outside the volume.
     """
     objects = tuple(_parse_box(text) for text in texts)
     labels = [target.label for target in objects]
@@ -30,7 +31,7 @@ def box_prompts(texts: Sequence[str]) -> PromptFile:
     """The same as prompts of every image; several boxes of one label belong together.
 
     Raises:
-        PromptError: not LABEL=six whole numbers.
+        PromptError: not LABEL=six whole numbers, or a label that is not one line.
     """
     boxes: dict[str, list[object]] = {}
     for text in texts:
@@ -53,4 +54,8 @@ def _parse_box(text: str) -> ObjectPrompts:
             "of two opposite corners, such as --box spleen=20,60,8,70,110,20."
         )
     box = np.stack([corners.min(axis=0), corners.max(axis=0)])
-    return ObjectPrompts(label=label.strip(), box_ijk=box)
+    try:
+        name = one_line_name(label.strip())
+    except ValueError as error:
+        raise PromptError(f"--box {text!r}: {error}.") from None
+    return ObjectPrompts(label=name, box_ijk=box)

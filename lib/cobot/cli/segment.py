@@ -77,15 +77,20 @@ def segment(
     from cobot.batch.budget import read_bytes
     from cobot.batch.inputs import find_inputs
     from cobot.batch.model import load_model, settled_choice
+    from cobot.batch.partners import partner_files
     from cobot.batch.run import Job, plan_run, run_job
     from cobot.batch.settings import CaseSettings, ModelChoice
     from cobot.batch.stages import Limits
     from cobot.cli.segment_engine import EngineChoice, make_engine
     from cobot.cli.segment_prompts import PromptOptions, prompt_source, require_window
     from cobot.cli.segment_screen import Screen
+    from cobot.measures.mask_pairs import mask_files
 
     if truth is not None and not report:
         raise ConfigError("--truth goes with --report; add --report, or leave --truth out.")
+    if truth is not None:
+        # The report reads it when all is segmented: too late to learn that nothing is there.
+        mask_files(partner_files(truth, "--truth").folder)
     limits = Limits(read_bytes(max_memory), jobs)
     settings = CaseSettings(
         window=window,
@@ -110,7 +115,7 @@ def segment(
     asked = PromptOptions(prompts, prompts_from, tuple(box or ()), auto, labels, axis)
     source = prompt_source(asked, choice)
     with screen.status("Listing the inputs"):
-        found = find_inputs(inputs)
+        found = find_inputs(inputs, output)
     screen.found(found)
     with screen.status(f"Loading {model}"):
         loaded = load_model(choice)
