@@ -86,6 +86,14 @@ def test_damaged_version_cannot_become_active(store, file, tmp_path):
     assert store.active() == "v0001"
 
 
+def test_a_damaged_version_does_not_hide_the_others(store, file, tmp_path, caplog):
+    first, second = store.publish(file), store.publish(file)
+    (second.folder / "adapter_model.safetensors").write_bytes(b"junk")
+    assert store.versions() == (first,)
+    assert f"{second.name} is left out" in caplog.text
+    assert store.publish(file).name == "v0003", "its number is not given again"
+
+
 def test_damaged_pointer_says_what_to_do(store, file, tmp_path):
     store.publish(file)
     (tmp_path / "store" / "active.json").write_text(json.dumps(["v0001"]))

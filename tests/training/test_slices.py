@@ -96,6 +96,7 @@ def test_a_case_of_which_half_was_removed_is_decoded_anew(tmp_path, corrections,
     index = SliceCache(tmp_path / "cache", TASK).index(corrections[0])
     (folder,) = (tmp_path / "cache").iterdir()
     (folder / lost).unlink()
+    (tmp_path / "cache" / ".gone-cut-off").mkdir()
     again = SliceCache(tmp_path / "cache", TASK)
     assert again.index(corrections[0]) == index
     assert again.pictures(corrections[0], 0)[1].any()

@@ -66,11 +66,10 @@ class AdapterStore:
         return self.show(name)
 
     def versions(self) -> tuple[AdapterVersion, ...]:
-        """Return all versions, oldest first; none for a folder that does not exist."""
-        return tuple(self.show(name) for name in self._names())
+        """Return all versions, oldest first; none for a folder that does not exist.
 
-    def readable_versions(self) -> tuple[AdapterVersion, ...]:
-        """Return all versions but damaged ones, which are logged."""
+        Damaged ones are left out and logged: one of them must not hide the others.
+        """
         found = []
         for name in self._names():
             try:

@@ -7,7 +7,7 @@ archives unpacked. Run it by `cobot serve`, or by
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
@@ -94,11 +94,10 @@ async def clean_up_refused(background_tasks: BackgroundTasks) -> AsyncIterator[N
 
     FastAPI drops it then, and with it MONAI Label's deletion of what was uploaded.
     """
-    try:
+    async with AsyncExitStack() as refused:
+        refused.push_async_callback(background_tasks)
         yield
-    except Exception:
-        await background_tasks()
-        raise
+        refused.pop_all()
 
 
 def refuse_archives(request: Request) -> None:

@@ -77,7 +77,7 @@ def decide(
 
 def published_before(store: AdapterStore, run: str) -> str | None:
     """The version that a run published, if it did: a run publishes once."""
-    names = [one.name for one in store.readable_versions() if one.card.recipe.get("run") == run]
+    names = [one.name for one in store.versions() if one.card.recipe.get("run") == run]
     return names[-1] if names else None
 
 

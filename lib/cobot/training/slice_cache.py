@@ -175,7 +175,9 @@ class SliceCache:
         )
         used = _bytes_of(newest)
         for _, path in cases:
-            if path != newest and not path.name.startswith("."):
+            if path.name.startswith(_GONE):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path != newest and not path.name.startswith("."):
                 used += _bytes_of(path)
                 if used > self._limit_bytes:
                     _remove(path)
