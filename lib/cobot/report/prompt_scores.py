@@ -22,6 +22,10 @@ SHOWN = ("box", "box_ellipse", "box_jitter", "box_jitter_ellipse", "click_1", f"
 """Measures of the summary, each model figure beside its trivial baselines."""
 
 
+LEGEND_WIDTH_INCH = 7.6
+"""A plot of one structure is no narrower, or its legend would be cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class CaseScore:
     """One measure of one structure of one case."""
@@ -158,7 +162,8 @@ def _plot(table: Mapping[str, Mapping[str, Summary]], setting: Mapping[str, str]
         ("best_disc", "best disc at the click", "#fdbe85"),
         ("click_5", "five clicks", "#009E73"),
     )
-    figure = Figure(figsize=(1.6 + 1.5 * len(table), 4.2), layout="constrained")
+    width = max(LEGEND_WIDTH_INCH, 1.6 + 1.5 * len(table))
+    figure = Figure(figsize=(width, 4.2), layout="constrained")
     axes = figure.subplots()
     at = np.arange(len(table))
     for offset, (measure, name, colour) in enumerate(pairs):
