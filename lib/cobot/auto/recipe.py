@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 from cobot.errors import ConfigError
+from cobot.training.recipe_changes import with_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,7 @@ class AutoRecipe:
         Raises:
             ConfigError: a setting is unknown or a value does not fit.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(changes) - known)
-        if unknown:
-            raise ConfigError(
-                f"--auto: unknown settings {unknown}; expected some of {', '.join(sorted(known))}."
-            )
-        for name, value in changes.items():
-            whole = isinstance(getattr(DEFAULT_RECIPE, name), int)
-            if type(value) is not int and (whole or type(value) is not float):
-                expected = "a whole number" if whole else "a number"
-                raise ConfigError(f"--auto: {name} {value!r} must be {expected}.")
-        return cls(**changes)  # type: ignore[arg-type]
+        return with_changes(DEFAULT_RECIPE, changes, "--auto")
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, get_args
 
 from cobot.errors import ConfigError
+from cobot.training.recipe_changes import with_changes
 
 Optimiser = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
@@ -89,13 +90,7 @@ class Recipe:
         """
         if name not in RECIPES:
             raise ConfigError(f"Unknown recipe {name!r}; expected one of {', '.join(RECIPES)}.")
-        known = {field.name for field in fields(cls)} - {"name"}
-        unknown = sorted(set(changes or {}) - known)
-        if unknown:
-            raise ConfigError(f"Recipe: unknown settings {unknown}; known are {sorted(known)}.")
-        chosen = RECIPES[name]
-        typed = {key: _typed(key, value, chosen) for key, value in (changes or {}).items()}
-        return replace(chosen, **typed)
+        return with_changes(RECIPES[name], changes or {}, "Recipe", _CHOICES)
 
     def on_cpu(self) -> "Recipe":
         """With no more than `CPU_EPOCHS`; the paper's stays as it is."""
@@ -111,21 +106,6 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "schedule": get_args(Schedule),
     "prompts": get_args(PromptStyle),
 }
-
-
-def _typed(name: str, value: object, recipe: Recipe) -> Any:
-    """A value from JSON or a command line in the setting's type, or refuse it."""
-    if name in _CHOICES:
-        fits = value in _CHOICES[name]
-        expected = "one of " + ", ".join(_CHOICES[name])
-    else:
-        whole = isinstance(getattr(recipe, name), int)
-        fits = type(value) is int or (type(value) is float and not whole)
-        expected = "a whole number" if whole else "a number"
-        value = value if whole or not fits else float(str(value))
-    if not fits:
-        raise ConfigError(f"Recipe: {name} {value!r} must be {expected}.")
-    return value
 
 
 RECIPES: Mapping[str, Recipe] = {
