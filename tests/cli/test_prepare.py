@@ -48,7 +48,7 @@ def test_it_lays_out_says_on_which_terms_and_what_comes_next(source, tmp_path):
         assert text in done.output
     assert len(list(studies.glob("*.nii.gz"))) == 61
     assert len(list((studies / "labels" / "final").iterdir())) == 41
-    again = run("spleen", source, studies, "--copy")
+    again = run("spleen", source, studies)
     assert "0 cases laid out, 61 were there already" in again.output
 
 

@@ -10,6 +10,7 @@ from cobot.checksum import file_sha256
 from cobot.errors import DatasetError, ImageWriteError
 
 HARD_LINK, SYMBOLIC_LINK, COPY, WRITTEN = "hard link", "symbolic link", "copy", "written"
+LINKS = (HARD_LINK, SYMBOLIC_LINK)
 
 
 def place(source: Path, final: Path, sha256: str, copy: bool) -> str:
@@ -21,7 +22,8 @@ def place(source: Path, final: Path, sha256: str, copy: bool) -> str:
         source: a file of the download.
         final: its name among the studies; the folder exists.
         sha256: of `source`.
-        copy: copy at once: for a download that will be deleted or lies on a disk that leaves.
+        copy: copy at once, also over a link that an earlier run made: for a download that will be
+            deleted or lies on a disk that leaves.
 
     Returns:
         HARD_LINK, SYMBOLIC_LINK or COPY.
@@ -31,15 +33,11 @@ def place(source: Path, final: Path, sha256: str, copy: bool) -> str:
         ImageWriteError: the folder cannot be written.
     """
     if os.path.lexists(final):
-        return _require_same(source, final, sha256)
-    if not copy:
-        # Both refuse an existing name by themselves; other errors mean "not on this disk".
-        with suppress(OSError):
-            os.link(source.resolve(), final)
-            return HARD_LINK
-        with suppress(OSError):
-            os.symlink(source.resolve(), final)
-            return SYMBOLIC_LINK
+        placed = _require_same(source, final, sha256)
+        if placed == COPY or not copy:
+            return placed
+    elif not copy and (linked := _link(source, final)):
+        return linked
     with atomic_path(final) as partial:
         shutil.copyfile(source, partial)
     return COPY
@@ -77,6 +75,18 @@ def another_file(final: Path) -> DatasetError:
     )
 
 
+def _link(source: Path, final: Path) -> str | None:
+    """What kind of link was made; None where the file system knows neither."""
+    # Both refuse an existing name by themselves; other errors mean "not on this disk".
+    with suppress(OSError):
+        os.link(source.resolve(), final)
+        return HARD_LINK
+    with suppress(OSError):
+        os.symlink(source.resolve(), final)
+        return SYMBOLIC_LINK
+    return None
+
+
 def _require_same(source: Path, final: Path, sha256: str) -> str:
     if not final.is_file():
         raise another_file(final)
@@ -84,4 +94,5 @@ def _require_same(source: Path, final: Path, sha256: str) -> str:
         return SYMBOLIC_LINK if final.is_symlink() else HARD_LINK
     if final.stat().st_size != source.stat().st_size or file_sha256(final) != sha256:
         raise another_file(final)
-    return COPY
+    # A link to an equal file, such as an older download's, is as lost without it.
+    return SYMBOLIC_LINK if final.is_symlink() else COPY

@@ -9,7 +9,7 @@ import numpy as np
 from cobot.checksum import file_sha256
 from cobot.datasets.integrity import whole_sha256
 from cobot.datasets.ledger import CaseFiles, LaidOut
-from cobot.datasets.placing import WRITTEN, another_file, place, publish
+from cobot.datasets.placing import LINKS, WRITTEN, another_file, place, publish
 from cobot.datasets.source_cases import SourceCase
 from cobot.io.images import read_label_map, write_label_map
 from cobot.volume import LabelMap
@@ -38,8 +38,11 @@ class Job:
 def is_done(job: Job, case: SourceCase, known: CaseFiles) -> bool:
     """Whether everything of a case is in its place, as an earlier run wrote down.
 
-    A label map may have been corrected since; another file may not have changed.
+    A label map may have been corrected since; another file may not have changed, nor be a link
+    where copies are asked for.
     """
+    if job.copy and any(file.placed in LINKS for file in known.values()):
+        return False
     wanted = set(_links(case)) | {_label_name(study) for study in _labelled(case)}
     return wanted <= set(known) and all(
         _present_label(job.studies / name) is not None
