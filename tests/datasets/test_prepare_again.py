@@ -1,12 +1,17 @@
 """A run after another: copies for links, a moved download, what a killed run left, broken disks."""
 
+import errno
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+from cobot.datasets.head_neck import HEAD_NECK
+from cobot.datasets.head_neck_layout import HeadNeckLayout
 from cobot.datasets.prepare import Options, prepare
 from cobot.datasets.spleen import SPLEEN, SpleenLayout
+from cobot.errors import DatasetError, ImageWriteError
 
 PUBLIC = (SPLEEN, SpleenLayout(training=3, test=1))
 
@@ -31,8 +36,8 @@ def no_hard_links(monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
 
 
-def lay_out(source, studies, **options):
-    return prepare(PUBLIC, (source, studies), Options(**options), lambda done, whole: None)
+def lay_out(source, studies, public=PUBLIC, **options):
+    return prepare(public, (source, studies), Options(**options), lambda done, whole: None)
 
 
 def placed(report):
@@ -66,3 +71,43 @@ def test_a_link_into_an_older_download_is_copied_too(source, studies, tmp_path, 
     assert set(placed(lay_out(newer, studies, copy=True)).values()) == {"copy"}
     shutil.rmtree(source)
     assert all(path.is_file() for path in studies.glob("*.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(errno.EIO, "look at its disk"), (errno.EACCES, "change its permissions")]
+)
+@pytest.mark.parametrize("where", ["download/Task09_Spleen/imagesTr", "studies"])
+def test_an_image_that_cannot_be_read_is_refused_and_the_others_laid_out(
+    source, studies, tmp_path, monkeypatch, number, told, where
+):
+    broken = tmp_path / where / "spleen_2.nii.gz"
+    broken.parent.mkdir(exist_ok=True)
+    if where == "studies":
+        shutil.copyfile(source / "Task09_Spleen" / "imagesTr" / broken.name, broken)
+    whole = Path.open
+
+    def opened(path, *arguments, **named):
+        if path == broken:
+            raise OSError(number, os.strerror(number), str(path))
+        return whole(path, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", opened)
+        with pytest.raises(DatasetError, match=f"1 of 4 cases.*{broken} .*{told}"):
+            lay_out(source, studies)
+    assert {path.name[7] for path in studies.glob("spleen_[134].nii.gz")} == set("134")
+    assert lay_out(source, studies).laid_out == 1
+
+
+def test_a_journal_that_cannot_be_written_is_named(source, studies):
+    (studies / "prepared-spleen.journal").mkdir(parents=True)
+    with pytest.raises(ImageWriteError, match=r"prepared-spleen.journal could not be written"):
+        lay_out(source, studies)
+
+
+def test_a_folder_for_exact_masks_that_cannot_be_made_is_named(downloads, studies, tmp_path):
+    source = downloads.head_neck(tmp_path / "download", 1, False)
+    (studies / "labels").mkdir(parents=True)
+    (studies / "labels" / "exact").write_text("in the way")
+    with pytest.raises(ImageWriteError, match="exact/segrap_0000 could not be written"):
+        lay_out(source, studies, (HEAD_NECK, HeadNeckLayout(training=1)))

@@ -11,6 +11,7 @@ import nibabel as nib
 from cobot.checksum import READ_AT_ONCE_BYTES
 from cobot.errors import ImageReadError
 from cobot.io.nifti import nifti_grid
+from cobot.io.unreadable import named_refusals
 
 GZIP_WBITS = 31
 
@@ -21,8 +22,19 @@ def whole_sha256(path: Path) -> str:
     Unpacking to the end is what checks gzip's own checksum; nothing is kept in memory.
 
     Raises:
-        ImageReadError: cut short, damaged, or not one 3D image.
+        ImageReadError: cut short, damaged, or not one 3D image; or its disk fails, or it may not
+            be read.
     """
+    with named_refusals(path):
+        sha256, unpacked = _unpack(path)
+        expected = _expected_bytes(path)
+    if unpacked < expected:
+        raise _damaged(path, f"{unpacked} bytes instead of {expected}")
+    return sha256
+
+
+def _unpack(path: Path) -> tuple[str, int]:
+    """The SHA-256 of a gzip file, and how many bytes it unpacks to."""
     digest = hashlib.sha256()
     unpacker, unpacked = zlib.decompressobj(GZIP_WBITS), 0
     try:
@@ -38,10 +50,7 @@ def whole_sha256(path: Path) -> str:
         raise _damaged(path, str(error)) from error
     if not unpacker.eof:
         raise _damaged(path, f"it ends after {unpacked} unpacked bytes")
-    expected = _expected_bytes(path)
-    if unpacked < expected:
-        raise _damaged(path, f"{unpacked} bytes instead of {expected}")
-    return digest.hexdigest()
+    return digest.hexdigest(), unpacked
 
 
 def _expected_bytes(path: Path) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cobot.atomic import atomic_path
 from cobot.datasets.description import Dataset
+from cobot.datasets.placing import named_write_refusals
 from cobot.errors import DatasetError
 
 FORMAT = 1
@@ -34,9 +35,10 @@ class LaidOut:
 
     def is_untouched(self, path: Path) -> bool:
         """Whether the file on disk is still the one that was laid out, by size and time."""
-        if not path.is_file():
+        try:
+            found = path.stat()
+        except OSError:
             return False
-        found = path.stat()
         return (found.st_size, found.st_mtime_ns) == (self.size_bytes, self.modified_ns)
 
 
@@ -68,17 +70,28 @@ class Ledger:
         return self._cases.get(case, {})
 
     def finish_case(self, case: str, files: CaseFiles) -> None:
-        """Write a finished case down."""
+        """Write a finished case down.
+
+        Raises:
+            ImageWriteError: the folder cannot be written, or the disk is full.
+        """
         self._cases[case] = files
         line = json.dumps({"case": case, "files": _plain(files)}) + "\n"
-        with self._journal.open("a", encoding="utf-8") as stream:
+        with (
+            named_write_refusals(self._journal),
+            self._journal.open("a", encoding="utf-8") as stream,
+        ):
             # A line cut off by a crash must not swallow this one.
             stream.write("\n" + line)
             stream.flush()
             os.fsync(stream.fileno())
 
     def finish(self, source: Path) -> None:
-        """Write the manifest and drop the journal."""
+        """Write the manifest and drop the journal.
+
+        Raises:
+            ImageWriteError: the folder cannot be written, or the disk is full.
+        """
         content = {
             "format": FORMAT,
             "dataset": self._dataset.name,
@@ -91,7 +104,8 @@ class Ledger:
         }
         with atomic_path(self.manifest) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        self._journal.unlink(missing_ok=True)
+        with named_write_refusals(self._journal):
+            self._journal.unlink(missing_ok=True)
 
 
 def _require_alone(studies: Path, dataset: Dataset) -> None:

@@ -2,12 +2,14 @@
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cobot.atomic import atomic_path, flush
 from cobot.checksum import file_sha256
 from cobot.errors import DatasetError, ImageWriteError
+from cobot.io.unreadable import named_refusals
 
 HARD_LINK, SYMBOLIC_LINK, COPY, WRITTEN = "hard link", "symbolic link", "copy", "written"
 LINKS = (HARD_LINK, SYMBOLIC_LINK)
@@ -30,6 +32,7 @@ def place(source: Path, final: Path, sha256: str, copy: bool) -> str:
 
     Raises:
         DatasetError: another file has the name.
+        ImageReadError: what has the name cannot be read.
         ImageWriteError: the folder cannot be written.
     """
     if os.path.lexists(final):
@@ -56,13 +59,24 @@ def publish(written: Path, final: Path) -> None:
     """
     if os.path.lexists(final):
         raise another_file(final)
-    try:
+    with named_write_refusals(final):
         flush(written)
         os.replace(written, final)
         flush(final.parent)
+
+
+@contextmanager
+def named_write_refusals(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into one that names what could not be written.
+
+    Raises:
+        ImageWriteError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        yield
     except OSError as error:
         raise ImageWriteError(
-            f"{final} could not be written: {error.strerror or error}. Choose a folder you may "
+            f"{path} could not be written: {error.strerror or error}. Choose a folder you may "
             "write to, with space left."
         ) from error
 
@@ -88,11 +102,12 @@ def _link(source: Path, final: Path) -> str | None:
 
 
 def _require_same(source: Path, final: Path, sha256: str) -> str:
-    if not final.is_file():
-        raise another_file(final)
-    if final.samefile(source):
-        return SYMBOLIC_LINK if final.is_symlink() else HARD_LINK
-    if final.stat().st_size != source.stat().st_size or file_sha256(final) != sha256:
-        raise another_file(final)
+    with named_refusals(final):
+        if not final.is_file():
+            raise another_file(final)
+        if final.samefile(source):
+            return SYMBOLIC_LINK if final.is_symlink() else HARD_LINK
+        if final.stat().st_size != source.stat().st_size or file_sha256(final) != sha256:
+            raise another_file(final)
     # A link to an equal file, such as an older download's, is as lost without it.
     return SYMBOLIC_LINK if final.is_symlink() else COPY

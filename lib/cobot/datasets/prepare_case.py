@@ -9,9 +9,17 @@ import numpy as np
 from cobot.checksum import file_sha256
 from cobot.datasets.integrity import whole_sha256
 from cobot.datasets.ledger import CaseFiles, LaidOut
-from cobot.datasets.placing import LINKS, WRITTEN, another_file, place, publish
+from cobot.datasets.placing import (
+    LINKS,
+    WRITTEN,
+    another_file,
+    named_write_refusals,
+    place,
+    publish,
+)
 from cobot.datasets.source_cases import SourceCase
 from cobot.io.images import read_label_map, write_label_map
+from cobot.io.unreadable import named_refusals
 from cobot.volume import LabelMap
 
 FINAL, EXACT, WORK = "labels/final", "labels/exact", ".prepare"
@@ -68,7 +76,7 @@ def lay_out(job: Job, case: SourceCase, known: CaseFiles) -> CaseFiles:
         known: what earlier runs wrote down of it.
 
     Raises:
-        ImageReadError: a file is cut short, damaged, or no label map.
+        ImageReadError: a file is cut short, damaged, no label map, or cannot be read.
         GridMismatchError: labels and image do not share one grid.
         DatasetError: foreign label values, or another file has the name.
         ImageWriteError: the studies' folder cannot be written.
@@ -83,7 +91,8 @@ def lay_out(job: Job, case: SourceCase, known: CaseFiles) -> CaseFiles:
     files = {}
     for name, path in _links(case).items():
         final = job.studies / name
-        final.parent.mkdir(parents=True, exist_ok=True)
+        with named_write_refusals(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
         placed = place(path, final, sums[name], job.copy)
         files[name] = _laid_out(job, final, sums[name], (placed, (path,)))
     for study, path in written.items():
@@ -134,8 +143,9 @@ def _present_label(final: Path) -> Path | None:
     stem = final.name.removesuffix(IMAGE_SUFFIX)
     for suffix in LABEL_SUFFIXES:
         path = final.with_name(f"{stem}{suffix}")
-        if path.exists():
-            return path
+        with named_refusals(path):
+            if path.exists():
+                return path
     return None
 
 
