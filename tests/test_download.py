@@ -26,6 +26,8 @@ class Mirror:
     ranges: bool = True
     statuses: list[int] = field(default_factory=list)
     length_told: bool = True
+    total_told: bool = True
+    head_says: int | None = None
     asked: list[str | None] = field(default_factory=list)
     address: str = ""
 
@@ -45,9 +47,11 @@ class Mirror:
         body = self.content[first:]
         request.send_response(206 if first else 200)
         if first:
-            total = len(self.content)
-            request.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
-        if self.length_told:
+            last, total = len(self.content) - 1, len(self.content) if self.total_told else "*"
+            request.send_header("Content-Range", f"bytes {first}-{last}/{total}")
+        if request.command == "HEAD" and self.head_says is not None:
+            request.send_header("Content-Length", str(self.head_says))
+        elif self.length_told:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         if request.command != "HEAD":
@@ -114,6 +118,13 @@ def test_goes_on_where_the_connection_was_cut(mirror, tmp_path, length_told):
     mirror.length_told = length_told
     assert bring(mirror, tmp_path).read_bytes() == CONTENT
     assert mirror.asked == [None, "bytes=100000-", "bytes=150000-", "bytes=150001-"]
+
+
+def test_goes_on_where_the_mirror_does_not_tell_the_whole_length(mirror, tmp_path):
+    mirror.cut_after = [100_000]
+    mirror.total_told = False
+    assert bring(mirror, tmp_path).read_bytes() == CONTENT
+    assert mirror.asked == [None, "bytes=100000-"]
 
 
 def test_goes_on_in_a_later_run(mirror, tmp_path):
@@ -252,3 +263,15 @@ def test_a_server_that_tells_no_size_is_given_up(mirror, tmp_path):
     mirror.length_told = False
     with pytest.raises(DownloadError, match="does not tell the file's size.*unknown many bytes"):
         bring(mirror, tmp_path, wanted=UNSIZED)
+
+
+def test_a_sign_in_page_does_not_cost_what_has_arrived(mirror, tmp_path):
+    part = tmp_path / "weights.pth.part"
+    part.write_bytes(CONTENT[:-10])
+    mirror.head_says = 20
+    with pytest.raises(DownloadError, match="told to have 20 bytes, .*the 511990 that have arriv"):
+        bring(mirror, tmp_path, wanted=UNSIZED)
+    assert part.read_bytes() == CONTENT[:-10]
+    mirror.head_says = None
+    assert bring(mirror, tmp_path, wanted=UNSIZED).read_bytes() == CONTENT
+    assert mirror.asked == ["HEAD", "HEAD", "bytes=511990-"]

@@ -102,7 +102,11 @@ def _complete(transfer: _Transfer) -> None:
 
 
 def _sized(transfer: _Transfer) -> _Transfer:
-    """The transfer with the size the server tells, where none was published."""
+    """The transfer with the size the server tells, where none was published.
+
+    Raises:
+        DownloadError: it tells less than has arrived.
+    """
     if transfer.wanted.size_bytes is not None:
         return transfer
 
@@ -113,7 +117,17 @@ def _sized(transfer: _Transfer) -> _Transfer:
             raise _BrokenConnectionError("the mirror does not tell the file's size")
         return int(length)
 
-    return replace(transfer, size_bytes=_insist(transfer, told_size))
+    told = _insist(transfer, told_size)
+    if told < transfer.arrived:
+        # Nothing vouches for a told size: a network's sign-in page tells one too.
+        raise DownloadError(
+            f"{transfer.address} is told to have {told} bytes, expected at least the "
+            f"{transfer.arrived} that have arrived: something between here and the mirror answers "
+            "for it, such as a network's sign-in page. What has arrived is kept; sign in or use "
+            "another network, and run the same command again. If the mirror is right, remove "
+            f"{transfer.part} first."
+        )
+    return replace(transfer, size_bytes=told)
 
 
 def _receive_all(transfer: _Transfer) -> None:
@@ -187,11 +201,12 @@ def _first_byte(transfer: _Transfer, answer: http.client.HTTPResponse, asked: in
     """
     first, total = 0, answer.length
     if answer.status == http.client.PARTIAL_CONTENT:
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
         if span is None or int(span[1]) != asked:
             transfer.part.unlink()
             raise _BrokenConnectionError("the mirror sends another part than was asked for")
-        first, total = int(span[1]), int(span[2])
+        # RFC 9110, 14.4: a server that does not know the whole length says "*".
+        first, total = int(span[1]), None if span[2] == "*" else int(span[2])
     if total is not None and total != transfer.size_bytes:
         raise DownloadError(
             f"{transfer.address} has {total} bytes, expected {transfer.size_bytes}: it is not the "
