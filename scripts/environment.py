@@ -194,9 +194,13 @@ def clear(venv):
     """Remove a broken or outdated `venv`; one that we did not make is moved aside instead."""
     doomed = venv.with_name(".venv.discarded")
     try:
-        if doomed.exists():
-            shutil.rmtree(str(doomed))
+        discard(doomed)
         if not os.path.lexists(str(venv)):
+            return
+        if venv.is_symlink():
+            say(f"{venv} is a link to {os.path.realpath(str(venv))}: only the link is removed, and")
+            say("the new .venv lies here. To have it elsewhere, move it and link to it again.")
+            discard(venv)
             return
         if not read_stamp(venv) and any(venv.iterdir()):
             kept = venv.with_name(f".venv.yours-{int(time.time())}")
@@ -206,12 +210,20 @@ def clear(venv):
         say("The .venv here is half-made, moved or of another Python: making it again.")
         # Renamed first, so that a cut during the removal leaves no half of it under its name.
         venv.rename(doomed)
-        shutil.rmtree(str(doomed))
+        discard(doomed)
     except OSError as error:
         raise SetupError(
             f"{venv} must be made again and cannot be removed: {error}\n"
             "  Cure: close the programs that use it, then run the same command again."
         ) from error
+
+
+def discard(path):
+    """Remove a folder that may be missing; of a link, the link alone and never what it leads to."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(str(path))
 
 
 def install(venv, extras):

@@ -186,6 +186,25 @@ def test_what_the_user_made_is_kept(environment, steps, project, capsys) -> None
     assert f"kept as {kept.name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("target", ["half-made", "mine", "gone"])
+def test_a_link_is_replaced_and_what_it_leads_to_is_kept(
+    environment, steps, project, tmp_path_factory, target
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("scratch") / "venv"
+    content = elsewhere / ("sam-cobot.json" if target == "half-made" else "mine.txt")
+    if target != "gone":
+        elsewhere.mkdir()
+        content.write_text('{"state": "making"}')
+    # Left by a release that renamed a link and could not remove it.
+    (project / ".venv.discarded").symlink_to(elsewhere)
+    (project / ".venv").symlink_to(elsewhere)
+    environment.ensure(project)
+    assert torch_folder(project).is_dir()
+    assert not (project / ".venv").is_symlink()
+    assert not (project / ".venv.discarded").is_symlink()
+    assert [path.name for path in elsewhere.glob("*")] == [content.name] * (target != "gone")
+
+
 @pytest.mark.parametrize("broken", [GET_UV, WITH_UV])
 def test_pip_steps_in_for_uv(environment, steps, project, broken) -> None:
     steps.failing = {broken}
