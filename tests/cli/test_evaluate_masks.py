@@ -79,6 +79,43 @@ def test_a_file_beside_the_truth_names_its_values(tmp_path):
     assert "| liver | 1 | 0.875 |" in run(tmp_path, "--labels", "1=liver").output
 
 
+def two_blocks(path, names, named):
+    """Write a liver of 512 voxels and a spleen of 64, numbered as `names` says."""
+    values = {name: value for value, name in names.items()}
+    voxels = np.zeros((20, 18, 16), np.uint8)
+    voxels[:8, :8, :8], voxels[12:16, 12:16, 12:16] = values["liver"], values["spleen"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_label_map(LabelMap(voxels, np.eye(4), names if named else {}), path)
+
+
+def datastore(folder):
+    """Two submissions of one annotator, each with numbers of its own, and predictions as good."""
+    objects = {}
+    for case, names in (("a", {1: "liver", 2: "spleen"}), ("b", {1: "spleen", 2: "liver"})):
+        prediction = folder / "pred" / f"{case}.nii.gz"
+        final = folder / "true" / "labels" / "final" / f"{case}.nii.gz"
+        two_blocks(prediction, {1: "liver", 2: "spleen"}, named=True)
+        two_blocks(final, names, named=False)
+        (folder / "true" / f"{case}.nii.gz").touch()
+        info = {"label_names": {name: value for value, name in names.items()}}
+        objects[case] = {"labels": {"final": {"info": info}}}
+    (folder / "true" / "datastore_v2.json").write_text(json.dumps({"objects": objects}))
+
+
+@pytest.mark.parametrize("options", [(), ("--labels", "1=liver,2=spleen")])
+@pytest.mark.parametrize("place", ["true", "true/labels/final"])
+def test_names_submitted_with_each_correction_say_what_its_values_are(tmp_path, place, options):
+    datastore(tmp_path)
+    command = ["masks", str(tmp_path / "pred"), str(tmp_path / place), *options]
+    command += ["--out", str(tmp_path / "out")]
+    CliRunner().invoke(app, command, catch_exceptions=False)
+    with (tmp_path / "out" / "per_case.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert sorted((row["case"], row["label"], row["dice"]) for row in rows) == [
+        (case, label, "1") for case in "ab" for label in ("liver", "spleen")
+    ]
+
+
 def test_another_grid_is_refused_before_anything_is_written(folders):
     write(folders / "pred" / "b.nii.gz", 4, {1: "liver"}, shape=(20, 18, 17))
     with pytest.raises(GridMismatchError, match="b.nii.gz and .*label_b.nii.gz"):

@@ -46,6 +46,15 @@ def test_stated_names_hold_for_files_without_any():
     assert shared.truth.mask("spleen").ravel().tolist() == [True, False, False]
 
 
+def test_submitted_names_are_of_the_truth_alone_and_count_before_its_header():
+    rule = LabelRule(submitted={1: "spleen", 2: "liver"})
+    truth = label_map(1, 2, _1="liver", _2="spleen")
+    shared = share(label_map(1, 2, _1="spleen", _2="liver"), truth, rule)
+    assert shared.truth.mask("liver").ravel().tolist() == [False, True]
+    with pytest.raises(ConfigError, match=r"pred.nii.gz does not name its labels"):
+        share(label_map(1, 2), truth, rule)
+
+
 def test_a_file_without_names_beside_one_with_names_is_refused():
     with pytest.raises(ConfigError, match=r"true.nii.gz does not name .* \(1=liver\).*--labels"):
         share(label_map(1, _1="liver"), label_map(1))

@@ -1,5 +1,6 @@
 """The page a reader opens: order, figures, and nothing that could harm."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -78,6 +79,21 @@ def test_with_truth_there_are_figures(batch, tmp_path):
     (truth / "label_calm.nii.gz").rename(truth / "label_other.nii.gz")
     with pytest.raises(ConfigError, match="No truth in .* named for a case"):
         write_report(batch, truth)
+
+
+def test_a_truth_is_read_by_the_names_submitted_with_it(batch, tmp_path):
+    final = tmp_path / "studies" / "labels" / "final"
+    final.mkdir(parents=True)
+    voxels = organ((30, 25, 3))
+    voxels[organ((11, 10, 3)) > 0] = 2
+    write_label_map(LabelMap(voxels, AFFINE), final / "calm.nii.gz")
+    (tmp_path / "studies" / "calm.nii.gz").touch()
+    info = {"label_names": {"spleen": 1, "liver": 2}}
+    record = {"objects": {"calm": {"labels": {"final": {"info": info}}}}}
+    (tmp_path / "studies" / "datastore_v2.json").write_text(json.dumps(record))
+    html, _ = read(write_report(batch, tmp_path / "studies"))
+    assert "0.875" in html
+    assert "not readable" not in html
 
 
 def test_names_are_text_and_never_markup(tmp_path):

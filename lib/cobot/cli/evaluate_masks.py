@@ -8,7 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from cobot.measures.mask_pairs import MaskPairs
-    from cobot.measures.shared_labels import LabelRule
 
 
 def masks(
@@ -27,28 +26,29 @@ def masks(
     """Dice, surface Dice, HD95 and volume error per label and case, with 95 % intervals.
 
     Files are matched by the name of their case; beginnings image_ and label_ and suffixes do not
-    count. Labels are matched by the names in the files; files without names by value, or as
-    --labels says. Where neither file holds a label the case does not count for it; where only one
-    does, Dice and surface Dice are 0 and HD95 is the grid's diagonal.
+    count. Labels are matched by the names submitted with a correction, or in the files; files
+    without names by value, or as --labels says. Where neither file holds a label the case does not
+    count for it; where only one does, Dice and surface Dice are 0 and HD95 is the grid's diagonal.
     """
     from datetime import date
 
     from rich.console import Console
     from rich.progress import track
 
-    from cobot.measures.compare import compare_case
+    from cobot.measures.compare import compare_case, stated_rule
     from cobot.measures.interval import Bootstrap
     from cobot.measures.mask_pairs import require_one_grid
     from cobot.measures.summary import summarise
     from cobot.report.mask_scores import mask_table, write_mask_scores
+    from cobot.training.task import parse_labels
 
     console = Console()
     found = _pairs(prediction, truth)
-    rule = _label_rule(labels, found)
+    said = parse_labels(labels) if labels else {}
     for pair in found.pairs:
         require_one_grid(pair.prediction, pair.truth)
     cases = [
-        compare_case(pair, rule, tolerance_mm)
+        compare_case(pair, stated_rule(pair.truth, said), tolerance_mm)
         for pair in track(found.pairs, description="comparing", console=console)
     ]
     scores = [score for case in cases for score in case.scores]
@@ -93,18 +93,6 @@ def _pairs(prediction: Path, truth: Path) -> "MaskPairs":
     if (prediction / MANIFEST_NAME).is_file():
         return pair_cases(batch_masks(prediction), mask_files(truth), truth)
     return pair_masks(prediction, truth)
-
-
-def _label_rule(text: str, found: "MaskPairs") -> "LabelRule":
-    """What --labels says; without it, what a file beside the truths says of their values."""
-    from cobot.measures.compare import stated_rule
-    from cobot.measures.shared_labels import LabelRule
-    from cobot.training.task import parse_labels
-
-    if text:
-        names = parse_labels(text)
-        return LabelRule(names, tuple(names.values()))
-    return stated_rule(found.pairs[0].truth)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Two files, or two folders of them, compared label by label."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,11 @@ from cobot.io import read_label_map
 from cobot.measures.mask_pairs import MaskPair
 from cobot.measures.mask_scores import MaskScores, score_masks
 from cobot.measures.shared_labels import LabelRule, share_labels
-from cobot.training.corrections import Correction
+from cobot.training.corrections import FINAL_TAG, Correction, find_corrections
 from cobot.training.data_labels import stated_labels
+
+RECORD_NAME = "datastore_v2.json"
+"""What MONAI Label writes of the objects of a datastore, into its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def compare_case(pair: MaskPair, rule: LabelRule, tolerance_mm: float) -> Compar
 
     Args:
         pair: the files; see `require_one_grid`.
-        rule: what the user says of the labels.
+        rule: what is said of the labels beside the headers; see `stated_rule`.
         tolerance_mm: distance up to which two surfaces count as one.
 
     Raises:
@@ -61,11 +65,41 @@ def compare_case(pair: MaskPair, rule: LabelRule, tolerance_mm: float) -> Compar
     return ComparedCase(scores, shared.left_out)
 
 
-def stated_rule(truth: Path) -> LabelRule:
-    """What a file beside a truth (dataset.json, manifest.json) says of its values, if it has none.
+def stated_rule(truth: Path, labels: Mapping[int, str] | None = None) -> LabelRule:
+    """What is known of the values of one pair beside the headers of its files.
+
+    Names submitted with the truth come first. Where neither it nor its header has names, the user's
+    hold; without these, those of a description (dataset.json, manifest.json).
+
+    Args:
+        truth: its file.
+        labels: value to name, as the user says; then exactly these structures are measured.
 
     Raises:
-        ConfigError: that file is damaged.
+        ConfigError: a description, or the record of what was submitted, is damaged.
     """
-    stated = stated_labels(truth.parent, Correction(truth, truth))
+    datastore = _datastore(truth)
+    submitted = _submitted_names(truth, datastore) if datastore else {}
+    if labels:
+        return LabelRule(labels, tuple(labels.values()), submitted)
+    if submitted:
+        return LabelRule(submitted=submitted)
+    stated = stated_labels(datastore or truth.parent, Correction(truth, truth))
     return LabelRule(stated.labels if stated and not stated.in_files else {})
+
+
+def _datastore(truth: Path) -> Path | None:
+    """The MONAI Label datastore that a truth is a final label of; None if there is none."""
+    final = Path(os.path.abspath(truth)).parent
+    inside = (final.parent.name, final.name) == ("labels", FINAL_TAG)
+    datastore = final.parent.parent
+    # Labels without the server's record came with no names, and need no images beside them.
+    return datastore if inside and (datastore / RECORD_NAME).is_file() else None
+
+
+def _submitted_names(truth: Path, datastore: Path) -> dict[int, str]:
+    """Value to name, as training takes them: each submission numbers its structures anew."""
+    final = Path(os.path.abspath(truth))
+    return next(
+        (dict(one.names) for one in find_corrections(datastore) if one.corrected == final), {}
+    )

@@ -19,16 +19,19 @@ from cobot.volume import LabelMap
 
 @dataclass(frozen=True, slots=True)
 class LabelRule:
-    """What the user says of the labels.
+    """What is said of the labels of one pair, beside their headers.
 
     Attributes:
         names: value to name, for files that carry no names of their own.
         wanted: the structures to measure, also where a file does not name them; None takes those
             that both files name.
+        submitted: value to name in the truth, as they were submitted with it; they count before
+            names in its header, and for no other file.
     """
 
     names: Mapping[int, str] = field(default_factory=dict)
     wanted: Sequence[str] | None = None
+    submitted: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +72,7 @@ def share_labels(
     Args:
         prediction: file and what it holds.
         truth: file and what it holds.
-        rule: what the user says.
+        rule: what else is said of them.
 
     Raises:
         ConfigError: only one of the two files names its labels, or they share no name.
@@ -105,7 +108,8 @@ def _names_of_both(
     prediction: tuple[Path, LabelMap], truth: tuple[Path, LabelMap], rule: LabelRule
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Value to name in the prediction and in the truth; refuses to guess what a value means."""
-    found, true = (carried_names(one.labels) or dict(rule.names) for _, one in (prediction, truth))
+    found = carried_names(prediction[1].labels) or dict(rule.names)
+    true = dict(rule.submitted) or carried_names(truth[1].labels) or dict(rule.names)
     # An empty map without names, as other tools write it, holds nothing that could be mistaken.
     found = found if found or prediction[1].labels else true
     true = true if true or truth[1].labels else found
