@@ -56,14 +56,14 @@ def test_the_default_demo_writes_everything_and_prints_a_table(weights, small_ph
     assert result.exit_code == 0
     for text in ("liver", "left kidney", "mean", "ellipsoid", "seconds per slice", "clinical"):
         assert text in " ".join(result.output.split())
-    names = {"phantom.nii.gz", "phantom_truth.nii.gz", "phantom_mask.nii.gz", "phantom_overlay.png"}
-    assert {path.name for path in out.iterdir()} == names
-    image, mask = nib.load(out / "phantom.nii.gz"), nib.load(out / "phantom_mask.nii.gz")
-    assert image.affine.tobytes() == mask.affine.tobytes()
-    assert np.array_equal(read_volume(out / "phantom.nii.gz").voxels, small_phantom.volume.voxels)
-    labels = read_label_map(out / "phantom_mask.nii.gz").labels
+    names = [".nii.gz", "_mask.nii.gz", "_overlay.png", "_truth.nii.gz"]
+    assert sorted(path.name for path in out.iterdir()) == [f"phantom_cobot{name}" for name in names]
+    image, mask = out / "phantom_cobot.nii.gz", out / "phantom_cobot_mask.nii.gz"
+    assert nib.load(image).affine.tobytes() == nib.load(mask).affine.tobytes()
+    assert np.array_equal(read_volume(image).voxels, small_phantom.volume.voxels)
+    labels = read_label_map(mask).labels
     assert set(labels.values()) == set(demo_case.ORGANS)
-    assert (out / "phantom_overlay.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "phantom_cobot_overlay.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_ones_own_image_and_box_give_a_mask_on_its_grid(weights, small_phantom, tmp_path):
@@ -76,9 +76,21 @@ def test_ones_own_image_and_box_give_a_mask_on_its_grid(weights, small_phantom, 
     assert result.exit_code == 0
     assert "volume (mL)" in result.output
     assert "Dice" not in result.output
-    mask = read_label_map(tmp_path / "out" / "patient_mask.nii.gz")
+    mask = read_label_map(tmp_path / "out" / "patient_cobot_mask.nii.gz")
     mask.require_same_grid(small_phantom.volume)
     assert not mask.voxels[:, :, [0, 1, 4, 5]].any()
+
+
+def test_results_beside_the_users_files_overwrite_none_of_them(weights, small_phantom, tmp_path):
+    image = tmp_path / "patient.nii.gz"
+    write_volume(small_phantom.volume, image)
+    own = [tmp_path / f"{name}.nii.gz" for name in ("patient_mask", "patient_truth", "phantom")]
+    for path in own:
+        path.write_bytes(b"by hand")
+    asked = ["--image", image, "--box", "liver=30,30,3,8,8,2"]
+    for arguments in (asked, []):
+        assert run(*arguments, "--weights", weights, "--out", tmp_path).exit_code == 0
+    assert {path.read_bytes() for path in own} == {b"by hand"}
 
 
 @pytest.fixture
@@ -116,7 +128,7 @@ def test_an_adapter_is_shown_beside_its_frozen_base(weights, store, small_phanto
     (row,) = (line for line in result.output.splitlines() if "liver" in line and "│" in line)
     adapted, base = (float(cell) for cell in row.strip("│ ").split("│")[1:])
     assert adapted != base
-    liver = read_label_map(tmp_path / "out" / "patient_mask.nii.gz").voxels > 0
+    liver = read_label_map(tmp_path / "out" / "patient_cobot_mask.nii.gz").voxels > 0
     assert liver.sum() == liver[8:31, 8:31, 2:4].sum()
     assert liver.sum() / (23 * 23 * 2) == pytest.approx(np.pi / 4, abs=0.06)
 

@@ -48,7 +48,8 @@ def phantom_case(seed: int, out: Path) -> DemoCase:
     """
     make_folder(out)
     phantom = abdomen_phantom(seed)
-    image, truth = out / "phantom.nii.gz", out / "phantom_truth.nii.gz"
+    image = result_path(out, "phantom", ".nii.gz")
+    truth = result_path(out, "phantom", "_truth.nii.gz")
     write_volume(phantom.volume, image)
     write_label_map(phantom.truth, truth, image)
     present = [name for name in ORGANS if phantom.truth.mask(name).any()]
@@ -92,6 +93,11 @@ def user_case(image: Path, boxes: Sequence[str], out: Path) -> DemoCase:
         files={"image": image},
         out=out,
     )
+
+
+def result_path(out: Path, name: str, ending: str) -> Path:
+    """A file of the demo's, which it may replace: in a name that no scan or manual truth has."""
+    return out / f"{name}_cobot{ending}"
 
 
 def make_folder(path: Path) -> None:

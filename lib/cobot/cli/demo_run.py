@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from cobot.cli.demo_case import DemoCase
+from cobot.cli.demo_case import DemoCase, result_path
 from cobot.cli.demo_models import DemoModel, DemoModels
 from cobot.cli.demo_table import OrganScore, compare, dice_table, volume_table
 from cobot.intensity import IntensityWindow, window_rule
@@ -50,7 +50,8 @@ def run_demo(case: DemoCase, models: DemoModels, window_text: str) -> DemoResult
     shown = _answers(case, models.shown, window)
     base = None if models.base is None else _answers(case, models.base, window)
     label_map = shown.found.label_map
-    mask, picture = (case.out / f"{case.name}_{what}" for what in ("mask.nii.gz", "overlay.png"))
+    mask = result_path(case.out, case.name, "_mask.nii.gz")
+    picture = result_path(case.out, case.name, "_overlay.png")
     write_label_map(label_map, mask, case.image_path)
     overlay = Overlay(
         volume=case.volume,
