@@ -130,3 +130,36 @@ def test_a_pair_on_two_grids_or_an_unknown_axis_is_refused(case, tmp_path):
         read_case(image, label, CaseOptions(ORGANS, window="0,5"))
     with pytest.raises(ConfigError, match="Unknown axis 'x'"):
         read_case(label, label, CaseOptions(ORGANS, "x", "0,5"))
+
+
+def pair(folder, names):
+    """Write a row of voxels with values 2, 2 and 3, and return image and label."""
+    image, label = folder / "image_1.nii.gz", folder / "label_1.nii.gz"
+    row = np.array([0, 2, 2, 3], np.uint8).reshape(4, 1, 1)
+    write_label_map(LabelMap(row, np.eye(4), names), label)
+    write_label_map(LabelMap(row, np.eye(4)), image)
+    return image, label
+
+
+@pytest.mark.parametrize(
+    ("carried", "asked", "found"),
+    [
+        ({}, {2: "kidney", 3: "Kidney"}, {"kidney": [1, 2, 3]}),
+        ({2: "kidney", 3: "kidney"}, {}, {"kidney": [1, 2, 3]}),
+        ({2: "spleen", 3: "Liver"}, {2: "liver"}, {"liver": [3]}),
+        ({2: "spleen", 3: "liver"}, {2: "kidney"}, {"kidney": []}),
+        ({}, {3: "spleen"}, {"spleen": [3]}),
+    ],
+)
+def test_structures_are_read_by_name_and_all_values_of_a_name_are_one(
+    tmp_path, carried, asked, found
+):
+    truth = read_case(*pair(tmp_path, carried), CaseOptions(asked, window="0,5")).truth
+    assert {
+        name: np.flatnonzero(truth.voxels == value).tolist() for value, name in truth.labels.items()
+    } == found
+
+
+def test_a_value_that_no_file_can_hold_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="70000"):
+        read_case(*pair(tmp_path, {3: "liver"}), CaseOptions({70000: "liver"}, window="0,5"))

@@ -50,8 +50,9 @@ def prompts(
     from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
     from cobot.sam.weights import load_sam
     from cobot.training.evaluate_prompts import CaseOptions
+    from cobot.training.task import parse_labels
 
-    options = CaseOptions(_label_names(labels), axis, window)
+    options = CaseOptions(parse_labels(labels) if labels else {}, axis, window)
     base = SliceSegmenter(
         load_sam(model, weights), choose_device(device), SegmenterOptions(side_px=side)
     )
@@ -114,15 +115,3 @@ def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
     for measure, sd in spread_over_seeds(scores).items():
         console.print(f"{measure}: sd {sd:.4f} over {len(run.seeds)} seeds of the jitter")
     console.print(f"per_case.csv, summary.json and summary.png are in {run.out}", soft_wrap=True)
-
-
-def _label_names(text: str) -> dict[int, str]:
-    from cobot.errors import ConfigError
-
-    try:
-        pairs = [part.split("=") for part in text.split(",") if part]
-        return {int(value): name for value, name in pairs}
-    except ValueError:
-        raise ConfigError(
-            f"--labels {text!r} cannot be read; write for example 1=liver,4=spleen."
-        ) from None

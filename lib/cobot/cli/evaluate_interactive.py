@@ -126,5 +126,5 @@ def _read(image: Path, label: Path, how: tuple[str, str, str]) -> "PromptedCase"
     from cobot.training.task import parse_labels
 
     labels, axis, window = how
-    names = parse_labels(labels) or stated_rule(label).names
+    names = parse_labels(labels) if labels else stated_rule(label).names
     return read_case(image, label, CaseOptions(names, axis, window))

@@ -5,7 +5,7 @@ and compared in 3D, so that a figure is one case's, not one slice's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,12 @@ from cobot.errors import ConfigError
 from cobot.geometry import acquired_axis
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io import read_label_map, read_volume
+from cobot.measures.shared_labels import carried_names
 from cobot.planes import Plane, Slice, plane_across
 from cobot.prompts import Prompts, tight_box
 from cobot.sam.answer import SliceEmbedding, SliceMask
 from cobot.sam.segmenter import SliceSegmenter
-from cobot.shapes import BoxXyxy, LabelVoxels, Mask
+from cobot.shapes import BoxXyxy, Mask
 from cobot.slicing import cut_slice
 from cobot.training.baseline import disc_at_click, ellipse_in_box
 from cobot.training.clicks import (
@@ -27,6 +28,7 @@ from cobot.training.clicks import (
     corrective_click,
     jittered_box,
 )
+from cobot.training.label_values import plain_name
 from cobot.volume import LabelMap, Volume
 
 BOX_JITTER = 0.05
@@ -229,7 +231,9 @@ class CaseOptions:
     """How labelled volumes are read.
 
     Attributes:
-        names: label values to names, others left out; empty takes the file's own.
+        names: label values to names, others left out; empty takes the file's own. A file that
+            carries names is read by these, any other by value; values of one name are one
+            structure.
         axis: i, j, k, or auto for the coarsest spacing.
         window: as `window_rule` reads it.
     """
@@ -260,14 +264,20 @@ def read_case(image: Path, label: Path, options: CaseOptions) -> PromptedCase:
     return PromptedCase(
         name=image.name,
         volume=volume,
-        truth=LabelMap(
-            _only(truth.voxels, options.names), truth.affine, dict(options.names) or truth.labels
-        ),
+        truth=_renumbered(truth, options.names or truth.labels),
         plane=plane_across(volume.affine, number),
         window=window_rule(options.window, volume).resolve(volume),
     )
 
 
-def _only(voxels: LabelVoxels, names: Mapping[int, str]) -> LabelVoxels:
-    """Voxels of named labels alone; all of them where none is named."""
-    return np.where(np.isin(voxels, list(names)), voxels, 0) if names else voxels
+def _renumbered(truth: LabelMap, names: Mapping[int, str]) -> LabelMap:
+    """The structures asked for, each under the first value that was given for it."""
+    asked: dict[str, int] = {}
+    for value, name in names.items():
+        asked.setdefault(plain_name(name), value)
+    named = replace(truth, labels={value: names[value] for value in asked.values()})
+    known = carried_names(truth.labels) or names
+    table = np.zeros(int(truth.voxels.max()) + 1, np.uint16)
+    for value in np.unique(truth.voxels).tolist():
+        table[value] = asked.get(plain_name(known.get(value, "")), 0)
+    return replace(named, voxels=table[truth.voxels])
