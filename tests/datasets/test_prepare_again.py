@@ -111,3 +111,39 @@ def test_a_folder_for_exact_masks_that_cannot_be_made_is_named(downloads, studie
     (studies / "labels" / "exact").write_text("in the way")
     with pytest.raises(ImageWriteError, match="exact/segrap_0000 could not be written"):
         lay_out(source, studies, (HEAD_NECK, HeadNeckLayout(training=1)))
+
+
+def test_a_moved_download_is_linked_anew(downloads, source, studies, tmp_path, no_hard_links):
+    lay_out(source, studies)
+    (studies / "labels" / "final" / "spleen_1.nii.gz").write_bytes(b"corrected")
+    moved = source.rename(tmp_path / "moved")
+    report = lay_out(moved, studies)
+    assert (report.laid_out, report.corrected) == (4, ("labels/final/spleen_1.nii.gz",))
+    image = moved / "Task09_Spleen" / "imagesTr" / "spleen_1.nii.gz"
+    assert (studies / "spleen_1.nii.gz").samefile(image)
+    assert lay_out(moved, studies).already == 4
+
+
+def test_another_download_does_not_take_a_moved_ones_place(
+    downloads, source, studies, tmp_path, no_hard_links
+):
+    lay_out(source, studies)
+    moved = source.rename(tmp_path / "moved")
+    downloads.image(moved / "Task09_Spleen" / "imagesTr" / "spleen_2.nii.gz", 99)
+    with pytest.raises(DatasetError, match="1 of 4 cases.*spleen_2: .*another file"):
+        lay_out(moved, studies)
+    assert (studies / "spleen_2.nii.gz").is_symlink()
+
+
+def test_what_a_killed_run_left_is_removed(downloads, studies, tmp_path):
+    source = downloads.head_neck(tmp_path / "download", 1, False)
+    exact = studies / "labels" / "exact" / "segrap_0000"
+    exact.mkdir(parents=True)
+    left = [folder / ".0123456789abcdef.partial.nii.gz" for folder in (studies, exact)]
+    for path in left:
+        path.write_bytes(b"half")
+    own = studies / ".notes.partial.nii.gz"
+    own.write_bytes(b"the user's")
+    lay_out(source, studies, (HEAD_NECK, HeadNeckLayout(training=1)))
+    assert not any(path.exists() for path in left)
+    assert own.exists()

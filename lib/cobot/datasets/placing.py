@@ -1,6 +1,7 @@
 """Put files into a folder of studies: linked where possible, never over another file."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from cobot.io.unreadable import named_refusals
 
 HARD_LINK, SYMBOLIC_LINK, COPY, WRITTEN = "hard link", "symbolic link", "copy", "written"
 LINKS = (HARD_LINK, SYMBOLIC_LINK)
+LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.partial.*\.nii\.gz")
+"""Hidden names of copies that are being made; `atomic_path` gives them."""
 
 
 def place(source: Path, final: Path, sha256: str, copy: bool) -> str:
@@ -87,6 +90,29 @@ def another_file(final: Path) -> DatasetError:
         f"{final} exists and is another file than this data set's; nothing is overwritten. Move "
         "it away, or choose another folder for the studies."
     )
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Remove copies that an earlier run was killed at: their names end as an image's does.
+
+    Raises:
+        ImageWriteError: the folder cannot be written.
+    """
+    with named_write_refusals(folder):
+        for path in folder.glob(".*.partial*"):
+            if LEFT_BEHIND.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+def remove_lost_link(final: Path) -> None:
+    """Remove a link that leads nowhere; anything else stays.
+
+    Raises:
+        ImageWriteError: the folder cannot be written.
+    """
+    if final.is_symlink() and not os.path.exists(final):
+        with named_write_refusals(final):
+            final.unlink()
 
 
 def _link(source: Path, final: Path) -> str | None:

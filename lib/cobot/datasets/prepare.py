@@ -16,7 +16,16 @@ from pathlib import Path
 
 from cobot.datasets.description import Dataset
 from cobot.datasets.ledger import Ledger
-from cobot.datasets.prepare_case import FINAL, WORK, Job, corrected_labels, is_done, lay_out
+from cobot.datasets.placing import remove_left_behind
+from cobot.datasets.prepare_case import (
+    EXACT,
+    FINAL,
+    WORK,
+    Job,
+    corrected_labels,
+    is_done,
+    lay_out,
+)
 from cobot.datasets.source_cases import PublicLayout, SourceCase, Survey
 from cobot.errors import DatasetError, GridMismatchError, ImageReadError, ImageWriteError
 
@@ -86,6 +95,8 @@ def prepare(
     _require_complete(dataset, source, survey, options)
     ledger = Ledger(studies, dataset)
     _make_folders(studies)
+    for folder in (studies, *(studies / EXACT).glob("*")):
+        remove_left_behind(folder)
     job = Job(source, studies, options.copy)
     already = sum(is_done(job, case, ledger.files(case.name)) for case in survey.cases)
     _lay_out_all(job, ledger, survey.cases, progress)

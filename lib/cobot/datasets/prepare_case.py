@@ -16,6 +16,7 @@ from cobot.datasets.placing import (
     named_write_refusals,
     place,
     publish,
+    remove_lost_link,
 )
 from cobot.datasets.source_cases import SourceCase
 from cobot.io.images import read_label_map, write_label_map
@@ -93,6 +94,9 @@ def lay_out(job: Job, case: SourceCase, known: CaseFiles) -> CaseFiles:
         final = job.studies / name
         with named_write_refusals(final.parent):
             final.parent.mkdir(parents=True, exist_ok=True)
+        if name in known and known[name].sha256 == sums[name]:
+            # An earlier run's, to a download that was moved since.
+            remove_lost_link(final)
         placed = place(path, final, sums[name], job.copy)
         files[name] = _laid_out(job, final, sums[name], (placed, (path,)))
     for study, path in written.items():
