@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from cobot.datasets.custom import read_dataset
 from cobot.errors import DatasetError
 from cobot.intensity import PRESETS, FixedWindow
 from cobot.planes import acquired_plane, plane_across
+from cobot.training.label_values import plain_name
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 SMALL = """
@@ -92,3 +94,22 @@ def test_public_data_sets_are_known_by_name():
     assert [name for name, (about, _) in PUBLIC.items() if about.name != name] == []
     with pytest.raises(DatasetError, match="no public data set 'knee'; expected one of abdomen"):
         dataset("knee")
+
+
+def test_a_byte_order_mark_as_notepad_writes_it_is_no_error(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(SMALL, encoding="utf-8-sig")
+    assert read_dataset(path).name == "liver_tumour"
+
+
+@pytest.mark.parametrize("other", ["Left Kidney", "left  kidney", "left_kidney ", "LEFT_Kidney"])
+def test_names_that_training_cannot_tell_apart_are_refused(tmp_path, other):
+    assert plain_name(other) == plain_name("left_kidney")
+    text = f'{SMALL}left_kidney = 2\n"{other}" = 3\n'
+    with pytest.raises(DatasetError, match=f"own.toml: .*'left_kidney' and '{other}' are one name"):
+        read_dataset(written(tmp_path, text))
+
+
+def test_one_name_for_two_values_is_refused():
+    with pytest.raises(DatasetError, match="'liver' and 'liver' are one name"):
+        replace(ABDOMEN, labels={**ABDOMEN.labels, 9: "liver"})

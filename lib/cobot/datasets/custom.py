@@ -73,7 +73,8 @@ def read_dataset(path: Path) -> Dataset:
 
 def _read(path: Path) -> _DatasetText:
     try:
-        return _DatasetText.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        # Notepad puts a byte order mark first, which TOML does not know.
+        return _DatasetText.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise DatasetError(
             f"{path} cannot be read ({error.strerror}); give a data set's .toml file."

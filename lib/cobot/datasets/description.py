@@ -1,6 +1,6 @@
 """What is known of a data set before any file of it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -115,9 +115,27 @@ def _require_good_labels(title: str, labels: Mapping[int, str]) -> None:
         )
     names = list(labels.values())
     bad = [name for name in names if not name.strip() or not name.isprintable()]
-    bad += [name for name in names if names.count(name) > 1]
     if bad:
         raise DatasetError(
-            f"{title}: label name {bad[0]!r} is empty, not printable or given twice; expected one "
-            "name a value."
+            f"{title}: label name {bad[0]!r} is empty or not printable; expected one name a value."
         )
+    _require_distinct(title, names)
+
+
+def _require_distinct(title: str, names: Sequence[str]) -> None:
+    """Training reads labels by name, and takes for one name what people mean as one."""
+    first_of: dict[str, str] = {}
+    for name in names:
+        meant = _meant(name)
+        if meant in first_of:
+            raise DatasetError(
+                f"{title}: labels {first_of[meant]!r} and {name!r} are one name where labels are "
+                "read by name: capitals, spaces and underscores do not count. Expected one name a "
+                "value; rename one."
+            )
+        first_of[meant] = name
+
+
+def _meant(name: str) -> str:
+    """As `cobot.training.label_values.plain_name`, which lies in a layer above this one."""
+    return " ".join(name.replace("_", " ").lower().split())
