@@ -40,6 +40,27 @@ def test_a_datastore_with_and_without_predictions(tmp_path):
     assert first.time is not None
 
 
+def test_pairs_of_other_suffixes_are_cases_too(tmp_path):
+    for name in ("image_1.nii.gz", "image_image_2.nii", "image_3.mha"):
+        touch(tmp_path / name)
+        touch(tmp_path / name.replace("image_", "label_", 1))
+    touch(tmp_path / "image_notes.txt")
+    assert [one.case for one in find_corrections(tmp_path)] == [
+        "image_1",
+        "image_3",
+        "image_image_2",
+    ]
+    touch(tmp_path / "image_4.nrrd")
+    with pytest.raises(ConfigError, match=r"no label_4\.nrrd"):
+        find_corrections(tmp_path)
+
+
+def test_hidden_files_are_no_cases(tmp_path):
+    for name in ("a.nii.gz", "labels/final/a.nii.gz", "labels/final/._a.nii.gz"):
+        touch(tmp_path / name)
+    assert [one.case for one in find_corrections(tmp_path)] == ["a"]
+
+
 def test_a_label_without_image_is_named(tmp_path):
     touch(tmp_path / "labels/final/ghost.nii.gz")
     with pytest.raises(ConfigError, match="no image is called ghost"):

@@ -1,6 +1,7 @@
 """What label values mean is asked of files and people, never guessed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -60,6 +61,18 @@ def test_names_are_found_in_files_then_beside_then_above(tmp_path):
     assert stated_labels(folder, one).labels == {2: "spleen"}
     named = stated_labels(folder, example(folder, {1: "rib", 2: "lung"}))
     assert (named.labels, named.in_files) == ({1: "rib", 2: "lung"}, True)
+
+
+def test_what_was_submitted_counts_before_files(tmp_path):
+    """Each label of a datastore has values of its own, and its file carries no names."""
+    one = example(tmp_path / "scans", {1: "rib"})
+    first, second = (
+        replace(one, names=names) for names in (((1, "liver"),), ((1, "spleen"), (2, "liver")))
+    )
+    found = stated_labels(tmp_path / "scans", first, [second])
+    assert found is not None
+    assert (set(found.labels.values()), found.in_files) == ({"liver", "spleen"}, True)
+    assert named_task(TASK, found) == TASK
 
 
 def test_a_manifest_of_other_folders_says_nothing(tmp_path):

@@ -173,6 +173,9 @@ def test_tasks_that_cannot_be_are_refused():
         TrainingTask("t", {1: "a"}, TASK.windows)
     with pytest.raises(ConfigError, match="cannot be read"):
         parse_labels("liver")
+    for text in ("1=liver,1=spleen", "1=", ""):
+        with pytest.raises(ConfigError, match="give each value once, and its name"):
+            parse_labels(text)
 
 
 def test_planes_by_name_follow_the_patient():

@@ -93,8 +93,47 @@ def test_copies_of_one_image_stay_together(tmp_path):
     assert split_cases(there, 0.2, record) == first
     stated = tmp_path / "m.json"
     stated.write_text(json.dumps({"train": ["a", "c1"], "validation": ["b"]}))
-    with pytest.raises(ConfigError, match="'a' and 'b' hold the same image"):
+    with pytest.raises(ConfigError, match="'a' and 'b' are of the same image"):
         read_manifest(stated, there)
+
+
+def test_a_copy_of_a_known_image_joins_it(tmp_path):
+    """A case is known by its name also where its file was replaced."""
+    record = tmp_path / "s.json"
+    first = split_cases(cases(1, 2, 3), 0.2, record)
+    learnt = first.train[0]
+    replaced = [
+        SplitCase(one.name, "f" * 64) if one.name == learnt else one for one in cases(1, 2, 3)
+    ]
+    split = split_cases([*replaced, SplitCase("copy", "f" * 64), *cases(4, 5, 6, 7)], 0.5, record)
+    assert {learnt, "copy"} <= set(split.train)
+
+
+def test_studies_of_one_patient_stay_together(tmp_path):
+    there = [
+        SplitCase(f"{patient}{kind}", f"{7919 * patient % 1000}{kind}", patient=str(patient))
+        for patient in range(10)
+        for kind in "ab"
+    ]
+    split = split_cases(there, 0.3, tmp_path / "s.json")
+    sides = [{name[:-1] for name in side} for side in (split.train, split.validation)]
+    assert not sides[0] & sides[1]
+    assert split.held_out
+    later = [SplitCase(f"{patient}c", f"{patient}c", patient=str(patient)) for patient in range(10)]
+    split = split_cases([*there, *later], 0.3, tmp_path / "s.json")
+    assert not {name[:-1] for name in split.train} & {name[:-1] for name in split.validation}
+    stated = tmp_path / "m.json"
+    stated.write_text(json.dumps({"train": ["0a"], "validation": ["0b"]}))
+    with pytest.raises(ConfigError, match="'0a' and '0b' are of the same patient"):
+        read_manifest(stated, there)
+
+
+def test_a_held_back_case_that_lost_its_label_is_replaced(tmp_path):
+    record = tmp_path / "s.json"
+    (held,) = split_cases(cases(1, 2, 3), 0.2, record).validation
+    there = [SplitCase(one.name, one.image_sha256, one.name != held) for one in cases(1, 2, 3)]
+    split = split_cases([*there, *cases(4, 5)], 0.2, record)
+    assert set(split.validation) - {held}, "one that can be measured on is held back too"
 
 
 def test_only_cases_with_a_structure_are_held_back(tmp_path):
@@ -113,6 +152,8 @@ def test_a_stated_split_is_taken_as_stated(tmp_path):
     split = read_manifest(path, there)
     assert split.train == ("image_01", "image_02")
     assert split.validation == ("image_03",)
+    assert split.note == "1 case(s) are on neither side of the split and not used."
+    assert read_manifest(path, there[:3]).note == ""
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def train(
     continue_from: Annotated[
         str | None, typer.Option("--continue", help="go on with a version, or with the active")
     ] = None,
-    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of everything random")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     devices: Annotated[int, typer.Option(help="processes on this host, one a GPU")] = 1,
     nodes: Annotated[int, typer.Option(help="hosts; start each with torchrun")] = 1,
@@ -194,8 +194,8 @@ def settle_task(
     )
     from cobot.training.task import AUTO, parse_labels
 
-    example = find_corrections(data)[0]
-    stated = stated_labels(data, example)
+    example, *others = find_corrections(data)
+    stated = stated_labels(data, example, others)
     command = shlex.join(["cobot", *sys.argv[1:]])
     if labels:
         task = relabelled(task, parse_labels(labels))
@@ -308,7 +308,8 @@ def _run(
         ("a box on each slice", scores, outcome.verdict.challenger),
         ("one box, propagated", *outcome.propagated),
     ):
-        console.print(_table(title, names, before, after))
+        if after is not None:
+            console.print(_table(title, names, before, after))
     console.print(outcome.verdict.reason, soft_wrap=True)
     console.print(
         f"Versions: {request.store}; curves and figures: {outcome.folder}", soft_wrap=True

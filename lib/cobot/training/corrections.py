@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from cobot.datasets.pairs import image_label_pairs
+from cobot.datasets.pairs import IMAGE_SUFFIXES, image_label_pairs
 from cobot.errors import ConfigError
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 FINAL_TAG, PREDICTION_TAG = "final", "original"
 """MONAI Label's names for submitted labels and for a model's own."""
 
@@ -48,6 +47,7 @@ def find_corrections(folder: Path) -> tuple[Correction, ...]:
     Two layouts are known: `image_NAME.nii.gz` with `label_NAME.nii.gz` beside it, and a MONAI
     Label datastore: `NAME.nii.gz` with `labels/final/NAME.nii.gz`, and the model's own label in
     `labels/original`, if it was kept. Other suffixes than .nii.gz may be .nii, .nrrd and .mha.
+    Hidden files are nobody's.
 
     Raises:
         ConfigError: the folder is missing, or holds no labelled volume in either layout.
@@ -99,7 +99,10 @@ def _by_case(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     files = [
-        path for path in sorted(folder.iterdir()) if path.name.lower().endswith(IMAGE_SUFFIXES)
+        path
+        for path in sorted(folder.iterdir())
+        # macOS lays a hidden file called `._NAME` beside each on a foreign disk.
+        if path.name.lower().endswith(IMAGE_SUFFIXES) and not path.name.startswith(".")
     ]
     return {strip_suffix(path.name): path for path in files}
 

@@ -6,7 +6,7 @@ files themselves, a file beside them, or the user.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,16 +41,23 @@ class StatedLabels:
     split: Mapping[str, list[str]] | None = None
 
 
-def stated_labels(folder: Path, example: Correction) -> StatedLabels | None:
+def stated_labels(
+    folder: Path, example: Correction, others: Sequence[Correction] = ()
+) -> StatedLabels | None:
     """What is said of the label values of a data folder; None if nobody says anything.
 
-    Looked for in this order: names in the header of a label file; `dataset.json` as the Medical
+    Looked for in this order: names that were submitted with a label of the folder, of which each
+    file has values of its own; names in the header of a label file; `dataset.json` as the Medical
     Segmentation Decathlon and nnU-Net write it; `manifest.json` with `labels`, and optionally
     `split`, in the folder, or above it under the folder's name.
 
     Raises:
         ConfigError: such a file is damaged.
     """
+    submitted = [name for one in (example, *others) for _, name in one.names]
+    if submitted:
+        every = dict(enumerate(dict.fromkeys(submitted), 1))
+        return StatedLabels(every, "the labels as submitted", in_files=True)
     names = read_label_map(example.corrected).labels
     real = {value: name for value, name in names.items() if name != f"label_{value}"}
     if real:

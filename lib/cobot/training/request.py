@@ -35,6 +35,8 @@ class TrainingRequest:
         hardware: where to train.
         cache_bytes: of decoded slices on disk.
         left_out: cases of the folder that are not used.
+        must_hold_out: refuse where no case can be held back, for nobody looks at the result before
+            it is used.
     """
 
     data: Path
@@ -52,6 +54,7 @@ class TrainingRequest:
     hardware: Hardware = Hardware()
     cache_bytes: int = CACHE_BYTES
     left_out: frozenset[str] = frozenset()
+    must_hold_out: bool = False
 
     def fingerprint(self, base_sha256: str, hashes: Sequence[object], world_size: int) -> str:
         """A name for the run: equal for equal settings, weights and data, and only then.

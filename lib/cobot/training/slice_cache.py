@@ -20,7 +20,7 @@ from cobot.io import read_volume
 from cobot.planes import Plane
 from cobot.shapes import LabelVoxels, Pixels
 from cobot.training.corrections import Correction
-from cobot.training.label_values import read_task_labels
+from cobot.training.label_values import plain_name, read_task_labels
 from cobot.training.slice_choice import AbsentObject, ChosenSlice, choose_slices
 from cobot.training.task import TrainingTask
 from cobot.volume import Volume
@@ -28,7 +28,7 @@ from cobot.volume import Volume
 CACHE_BYTES = 20 * 2**30
 """Some 100 CT scans at full resolution, of which half the slices carry a label."""
 
-_FORMAT = 1
+_FORMAT = 2
 _META, _PIXELS, _LABELS = "case.json", "pixels.npy", "labels.npy"
 _GONE = ".gone-"
 
@@ -145,7 +145,10 @@ class SliceCache:
         )
         prediction = None
         if correction.prediction is not None:
-            prediction = read_task_labels(correction.prediction, task.labels, volume, may_lack=True)
+            prediction = self._claimed(
+                correction,
+                read_task_labels(correction.prediction, task.labels, volume, may_lack=True),
+            )
         plane, spacing = task.plane(volume.affine), volume.spacing_mm
         index = CaseIndex(
             case=correction.case,
@@ -156,6 +159,17 @@ class SliceCache:
             slices=tuple(choose_slices(truth, prediction, plane, self._negative_ratio)),
         )
         return index, volume, truth
+
+    def _claimed(self, correction: Correction, prediction: LabelVoxels) -> LabelVoxels:
+        """What was predicted of the structures that the correction is about.
+
+        Of any other the correction says nothing: it may be there, only nobody drew it.
+        """
+        if not correction.names:
+            return prediction
+        claimed = {plain_name(name) for _, name in correction.names}
+        values = [value for value, name in self._task.labels.items() if plain_name(name) in claimed]
+        return np.where(np.isin(prediction, values), prediction, 0).astype(prediction.dtype)
 
     def checksums(self, correction: Correction) -> tuple[str, str]:
         """Of the image, and of its labels (files and names) together; computed once."""

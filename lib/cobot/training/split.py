@@ -20,11 +20,19 @@ class SplitCase:
         name: of the case.
         image_sha256: of its image file.
         labelled: whether it has any of the structures, without which there is nothing to measure.
+        patient: whose study it is, where several cases may be of one; empty if that is not known.
     """
 
     name: str
     image_sha256: str
     labelled: bool = True
+    patient: str = ""
+
+    @property
+    def bonds(self) -> tuple[str, ...]:
+        """What it must not share with a case on the other side; nothing that is empty."""
+        bonds = (("image", self.image_sha256), ("patient", self.patient))
+        return tuple(f"{kind} {value}" for kind, value in bonds if value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +58,11 @@ class Split:
 def split_cases(cases: Sequence[SplitCase], fraction: float, record: Path) -> Split:
     """Split cases and remember it: a case that was split before stays on its side.
 
-    A case is known again by the content of its image, or by its name; copies of one image lie on
-    one side. New cases that have a structure fill the validation side up to the wanted fraction (at
-    least one, as long as one stays to learn from), in the order of their hashes, which is as good
-    as chance and the same for everyone. With fewer than 3 cases all are trained on.
+    A case is known again by the content of its image, or by its name; copies of one image, and
+    studies of one patient, lie on one side. New cases that have a structure fill the validation
+    side up to the wanted fraction (at least one, as long as one stays to learn from), in the order
+    of their hashes, which is as good as chance and the same for everyone. With fewer than 3 cases
+    all are trained on.
 
     Args:
         cases: all cases there are now; those of the record that are gone keep their sides.
@@ -73,12 +82,13 @@ def split_cases(cases: Sequence[SplitCase], fraction: float, record: Path) -> Sp
         key=lambda case: (case.image_sha256, case.name),
     )
     wanted = _to_hold_back(cases, sides, fraction)
-    of_image: dict[str, str] = {}
+    bound = {bond: sides[one.name] for one in cases if one.name in sides for bond in one.bonds}
     for case in fresh:
         takes = wanted > 0 and case.labelled
-        side = of_image.setdefault(case.image_sha256, "validation" if takes else "train")
-        sides[case.name] = side
-        wanted -= side == "validation"
+        side = next((bound[bond] for bond in case.bonds if bond in bound), None)
+        sides[case.name] = side or ("validation" if takes else "train")
+        bound |= dict.fromkeys(case.bonds, sides[case.name])
+        wanted -= sides[case.name] == "validation"
     _write(record, known, cases, sides)
     return _as_split(cases, sides)
 
@@ -87,9 +97,11 @@ def _to_hold_back(cases: Sequence[SplitCase], sides: Mapping[str, str], fraction
     """How many new cases the validation side wants; one that can be learnt from always stays."""
     if len(cases) < FEWEST_CASES:
         return 0
-    held = sum(side == "validation" for side in sides.values())
+    held = sum(one.labelled and sides.get(one.name) == "validation" for one in cases)
     free = {
-        one.image_sha256 for one in cases if one.labelled and sides.get(one.name) != "validation"
+        one.patient or one.image_sha256
+        for one in cases
+        if one.labelled and sides.get(one.name) != "validation"
     }
     return min(max(1, round(fraction * len(cases))) - held, len(free) - 1)
 
@@ -122,15 +134,18 @@ def read_manifest(path: Path, cases: Sequence[SplitCase]) -> Split:
             f"{len(train)} for training and {len(validation)} for validation; each side needs "
             "cases of the data folder, each once."
         )
-    images = {case.name: case.image_sha256 for case in cases}
-    copies = {images[name]: name for name in train if images[name]}
-    twice = [(copies[images[name]], name) for name in validation if images[name] in copies]
+    bonds = {case.name: case.bonds for case in cases}
+    learnt = {bond: name for name in train for bond in bonds[name]}
+    twice = [(bond, name) for name in validation for bond in bonds[name] if bond in learnt]
     if twice:
+        bond, name = twice[0]
         raise ConfigError(
-            f"--split {path}: {twice[0][0]!r} and {twice[0][1]!r} hold the same image, one to "
-            "learn from and one to measure on; leave one of them out."
+            f"--split {path}: {learnt[bond]!r} and {name!r} are of the same {bond.split()[0]}, one "
+            "to learn from and one to measure on; leave one of them out."
         )
-    return Split(train, validation)
+    left = len(cases) - len(train) - len(validation)
+    note = f"{left} case(s) are on neither side of the split and not used." if left else ""
+    return Split(train, validation, note)
 
 
 def require_single_names(cases: Sequence[SplitCase]) -> None:
@@ -152,9 +167,10 @@ def _as_split(cases: Sequence[SplitCase], sides: Mapping[str, str]) -> Split:
     if train and validation:
         return Split(train, validation)
     if train:
+        images = {case.image_sha256 for case in cases if case.labelled}
         note = (
-            f"{len(train)} case(s) are too few to hold one back: all are trained on, the Dice is "
-            "of the training cases themselves, and training does not stop early."
+            f"{len(images)} labelled image(s) are too few to hold one back: all are trained on, "
+            "the Dice is of the training cases themselves, and training does not stop early."
         )
         return Split(train, train, note)
     raise ConfigError(

@@ -141,8 +141,12 @@ def parse_labels(text: str) -> dict[int, str]:
     """
     try:
         pairs = [part.split("=") for part in text.split(",") if part.strip()]
-        return {int(value): name.strip() for value, name in pairs}
+        labels = [(int(value), name.strip()) for value, name in pairs]
     except ValueError:
+        labels = []
+    if not labels or len(dict(labels)) < len(labels) or not all(name for _, name in labels):
         raise ConfigError(
-            f"Labels {text!r} cannot be read; write for example 1=liver,4=spleen."
-        ) from None
+            f"Labels {text!r} cannot be read; give each value once, and its name, for example "
+            "1=liver,4=spleen."
+        )
+    return dict(labels)

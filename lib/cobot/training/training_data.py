@@ -2,18 +2,27 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from lightning_fabric import Fabric
 
-from cobot.errors import ConfigError
-from cobot.training.corrections import find_corrections
+from cobot.datasets.patients import patients
+from cobot.errors import CobotError, ConfigError
+from cobot.training.corrections import Correction, find_corrections
 from cobot.training.request import TrainingRequest
 from cobot.training.slice_cache import SliceCache
 from cobot.training.slice_dataset import SliceDataset
-from cobot.training.split import Split, SplitCase, read_manifest, split_cases
+from cobot.training.split import FEWEST_CASES, Split, SplitCase, read_manifest, split_cases
+from cobot.training.task import TrainingTask
 
 SPLIT_NAME = "split.json"
+
+READINGS = 3
+"""Of all labels, until nobody changed one meanwhile; each takes seconds to minutes."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,33 +55,103 @@ def prepare_data(request: TrainingRequest, fabric: Fabric) -> TrainingData:
 
 
 def _prepare(request: TrainingRequest) -> TrainingData:
-    found = find_corrections(request.data)
-    corrections = {one.case: one for one in found if one.case not in request.left_out}
     cache = SliceCache(
         request.store / "cache", request.task, request.recipe.negative_ratio, request.cache_bytes
     )
-    sums = {case: cache.checksums(one) for case, one in corrections.items()}
-    cases = [
-        SplitCase(case, image, bool(cache.index(corrections[case]).drawn))
-        for case, (image, _) in sums.items()
-    ]
-    record = request.store / SPLIT_NAME
+    cases, corrections = _read_unchanged(request, cache)
     split = (
-        split_cases(cases, request.validation_fraction, record)
+        split_cases(cases, request.validation_fraction, request.store / SPLIT_NAME)
         if request.split is None
         else read_manifest(request.split, cases)
     )
-    groups = request.task.window_groups()
     labelled = {one.name for one in cases if one.labelled}
     if split.held_out and labelled and not labelled & set(split.validation):
         raise ConfigError(_nothing_to_measure(request, split))
+    if request.must_hold_out and not split.held_out:
+        raise ConfigError(_nothing_held_back(request, split))
+    split = _with_unmeasured(split, request.task, cache, corrections)
+    groups = request.task.window_groups()
     train, validation = (
         SliceDataset(cache, [corrections[case] for case in side], groups)
         for side in (split.train, split.validation)
     )
-    sides = [[[case, *sums[case]] for case in side] for side in (split.train, split.validation)]
+    sides = [
+        [[case, *cache.checksums(corrections[case])] for case in side]
+        for side in (split.train, split.validation)
+    ]
     fingerprint = hashlib.sha256(json.dumps(sides).encode()).hexdigest()
     return TrainingData(split, train, validation, fingerprint)
+
+
+def _read_unchanged(
+    request: TrainingRequest, cache: SliceCache
+) -> tuple[list[SplitCase], dict[str, Correction]]:
+    """Every case, decoded; begun again where somebody submitted a label meanwhile.
+
+    Reading takes minutes, and a label's values mean what was submitted with it: a new label read
+    by the names of the old one would teach wrong structures.
+    """
+    for _ in range(READINGS):
+        corrections = _corrections(request)
+        try:
+            cases = _split_cases(request, cache, corrections)
+        except CobotError:
+            if _corrections(request) == corrections:
+                raise
+            continue
+        if _corrections(request) == corrections:
+            return cases, corrections
+        logger.info("A label was submitted while the labels were read; reading again.")
+    raise ConfigError(
+        f"The labels in {request.data} changed {READINGS} times while they were read; train again "
+        "when nobody is submitting."
+    )
+
+
+def _corrections(request: TrainingRequest) -> dict[str, Correction]:
+    """The labelled cases as they are now, by name."""
+    found = find_corrections(request.data)
+    return {one.case: one for one in found if one.case not in request.left_out}
+
+
+def _split_cases(
+    request: TrainingRequest, cache: SliceCache, corrections: Mapping[str, Correction]
+) -> list[SplitCase]:
+    """The cases as the split sees them; decodes them."""
+    of_patient = patients(request.data)
+    return [
+        SplitCase(
+            case,
+            cache.checksums(correction)[0],
+            labelled=bool(cache.index(correction).drawn),
+            patient=of_patient.get(case, ""),
+        )
+        for case, correction in corrections.items()
+    ]
+
+
+def _with_unmeasured(
+    split: Split, task: TrainingTask, cache: SliceCache, corrections: Mapping[str, Correction]
+) -> Split:
+    """The split; its note tells of structures that are learnt and that no measured case has."""
+    learnt, measured = (
+        frozenset[int]().union(*(cache.index(corrections[case]).drawn for case in side))
+        for side in (split.train, split.validation)
+    )
+    if not learnt - measured:
+        return split
+    names = ", ".join(task.labels[value] for value in sorted(learnt - measured))
+    note = f"No case held back has {names}: how well that is learnt is not measured."
+    return replace(split, note=" ".join(filter(None, (split.note, note))))
+
+
+def _nothing_held_back(request: TrainingRequest, split: Split) -> str:
+    wanted = " or ".join(request.task.labels.values())
+    return (
+        f"{split.note} A new adapter would answer every click without having been measured on a "
+        f"case it has not learnt from. Submit labels of {wanted} for more studies: "
+        f"{FEWEST_CASES} different ones are enough."
+    )
 
 
 def _nothing_to_measure(request: TrainingRequest, split: Split) -> str:
