@@ -48,11 +48,13 @@ def test_a_training_whose_process_is_gone_is_interrupted(tmp_path):
     born = psutil.Process(other.pid).create_time()
     running = replace(TrainingReport.starting(5).running(1, 5, 0.5), process=(other.pid, born))
     assert running.seen_now(is_started=False).state == "running"
+    assert TrainingReport.starting(5).seen_now(is_started=True).state == "starting"
     earlier = replace(running, process=(other.pid, born - 9))
     assert earlier.seen_now(is_started=False).state == "interrupted"
     other.communicate(b"\n")
     gone = running.seen_now(is_started=False)
     assert gone.state == "interrupted"
+    assert running.seen_now(is_started=True) == gone, "what runs now is another trainer's"
     assert "start it with the same settings to go on" in gone.message
     ended = running.ended("failed", "no labels")
     assert ended.seen_now(is_started=False) == ended

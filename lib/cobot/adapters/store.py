@@ -101,7 +101,7 @@ class AdapterStore:
         Raises:
             AdapterError: there is no such version, or its files are damaged: then nothing changes.
         """
-        self.show(name)
+        self.read(name)
         with self._lock():
             pointer = self._pointer()
             if pointer.active != name:
@@ -121,7 +121,7 @@ class AdapterStore:
                     "choose one with activate."
                 )
             previous = pointer.history[-1]
-            self.show(previous)
+            self.read(previous)
             self._write(replace(pointer, active=previous, history=pointer.history[:-1]))
         return previous
 

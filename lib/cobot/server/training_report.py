@@ -66,7 +66,8 @@ class TrainingReport:
         Args:
             is_started: the server that asks has a training queued or running.
         """
-        if self.state not in ("starting", "running") or is_started or _lives(self.process):
+        starts = self.state == "starting" and is_started
+        if self.state not in ("starting", "running") or starts or _lives(self.process):
             return self
         return replace(self, state="interrupted", message=GOING_ON)
 

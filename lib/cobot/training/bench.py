@@ -45,20 +45,23 @@ class Bench:
         return self.validator.measure_propagated(self._with(file), task)
 
     def champion_propagated(self, name: str, task: TrainingTask) -> ValidationScores | None:
-        """The same of a version, or of `BASE`; None for a version of another base."""
+        """The same of a version, or of `BASE`; None for one that does not fit or is damaged."""
         try:
             return self.propagated(None if name == BASE else self.store.read(name), task)
         except AdapterError:
             return None
 
     def champion(self, name: str) -> Champion:
-        """The scores of a version, or of `BASE`; none for a version of another base."""
+        """The scores of a version, or of `BASE`.
+
+        None for a version that is damaged or of another base.
+        """
         if name == BASE:
             return Champion(BASE, self.validator.measure(self.plain))
         try:
             return Champion(name, self.measure(self.store.read(name)))
-        except AdapterError:
-            return Champion(name, None)
+        except AdapterError as error:
+            return Champion(name, None, f"it does not fit or is damaged: {error}")
 
     def _with(self, file: AdapterFile | None) -> SliceSegmenter:
         """The base with an adapter at the adapter's own side, where users meet it; or the base.

@@ -16,11 +16,13 @@ class Champion:
 
     Attributes:
         name: of the active version, or `BASE`.
-        scores: on the validation cases; None if it cannot be measured with this base.
+        scores: on the validation cases; None if that would say nothing.
+        why: it would say nothing, as the end of a sentence that begins with the name.
     """
 
     name: str
     scores: ValidationScores | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ def decide(
 ) -> Verdict:
     """Publish and activate an adapter, if it is not worse than what is active now.
 
-    Both figures go into the published card. An active version of another base cannot be compared:
-    then the adapter is published but not activated.
+    Both figures go into the published card. Where the active version cannot be compared the
+    adapter is published but not activated.
 
     Args:
         store: where versions are.
@@ -63,8 +65,8 @@ def decide(
     version = store.publish(_with_figures(file, champion, challenger)).name
     if champion.scores is None:
         reason = (
-            f"{version} is published but not active: {champion.name} is of another base and could "
-            f"not be compared. To use it: cobot adapters activate {version}."
+            f"{version} is published but not active: {champion.name} could not be compared, for "
+            f"{champion.why} To use the new one: cobot adapters activate {version}."
         )
         return Verdict(version, champion, challenger, reason)
     store.activate(version)

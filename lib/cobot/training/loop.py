@@ -262,6 +262,6 @@ def _share_of_batch(parts: TrainingParts) -> int:
     if batch % world:
         raise ConfigError(
             f"A batch of {batch} slices cannot be shared by {world} processes; "
-            f"set --batch-size {-(-batch // world) * world}."
+            f"give --set batch_size={-(-batch // world) * world}."
         )
     return batch // world

@@ -14,6 +14,7 @@ def training_card(
     plain: SliceSegmenter,
     data: TrainingData,
     extra: Mapping[str, object],
+    beginning: AdapterCard | None = None,
 ) -> AdapterCard:
     """The card of an adapter before it is measured.
 
@@ -22,7 +23,10 @@ def training_card(
         plain: the base, at the side and precision of the training.
         data: what was learnt from; images are named by their SHA-256.
         extra: more to say of how, such as the run's fingerprint.
+        beginning: of the adapter that is gone on with; what it has learnt from counts too.
     """
+    before = beginning.image_hashes if beginning else ()
+    learnt_from = tuple(dict.fromkeys((*data.train.image_hashes, *before)))
     task, blocks = request.task, request.adapter.blocks
     return AdapterCard(
         encoder=plain.base.shape.name,
@@ -39,7 +43,7 @@ def training_card(
             **extra,
         },
         dataset=task.name,
-        image_hashes=data.train.image_hashes,
+        image_hashes=learnt_from,
         seed=request.seed,
         split={
             "train": len(data.split.train),

@@ -1,5 +1,6 @@
 """Where a training stands, on disk: whole or not at all, and enough to go on bit for bit."""
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,16 @@ def load_state(folder: Path, fingerprint: str) -> RunState | None:
     path = folder / CHECKPOINT_NAME
     if not path.exists():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ConfigError(
+            f"{path} is damaged ({type(error).__name__}); move it away, and the same command "
+            "begins this run anew."
+        ) from error
     if content["fingerprint"] != fingerprint:
         raise ConfigError(
-            f"{path} was made with other settings or data; repeat the first run's, or name another "
-            "folder with --run."
+            f"{path} was made with other settings or data; move it away, and this run begins anew."
         )
     history = tuple(ValidationScores(dice) for dice in content.pop("history"))
     return RunState(history=history, **content)

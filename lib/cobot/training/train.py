@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cobot.adapters.checkpoint import AdapterFile
 from cobot.adapters.choice import ACTIVE
 from cobot.adapters.store import AdapterStore
 from cobot.atomic import atomic_path
-from cobot.errors import AdapterError, ConfigError
+from cobot.errors import AdapterError, CobotError, ConfigError
 from cobot.sam.adapted_sam import adapter_sha256
 from cobot.sam.embeddings import EmbeddingService
 from cobot.sam.prefix import PrefixCache, first_trained_block
@@ -48,15 +49,15 @@ class TrainingOutcome:
             published and why.
         history: scores after each epoch.
         note: what is unusual about the split; empty if nothing is.
-        propagated: before (None if that cannot be measured) and after, from one box on each
-            structure's middle slice.
+        propagated: before and after, from one box on each structure's middle slice; None is not
+            measured.
     """
 
     folder: Path
     verdict: Verdict
     history: tuple[ValidationScores, ...]
     note: str
-    propagated: tuple[ValidationScores | None, ValidationScores]
+    propagated: tuple[ValidationScores | None, ValidationScores | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,7 +179,8 @@ def _prepare_run(
     folder.mkdir(parents=True, exist_ok=True)
     validator = Validator(data.validation, request.task.labels, fabric)
     bench = Bench(store, plain, validator, EmbeddingService())
-    card = training_card(request, plain, data, {"run": fingerprint, **extra})
+    before = beginning.card if beginning else None
+    card = training_card(request, plain, data, {"run": fingerprint, **extra}, before)
     return _Run(request, fabric, base, data, bench, folder, card, beside)
 
 
@@ -188,15 +190,20 @@ def _require_unseen(beginning: AdapterFile | None, data: TrainingData) -> None:
     Raises:
         ConfigError: says how many of the cases.
     """
-    if beginning is None or not data.split.held_out:
-        return
-    seen = set(beginning.card.image_hashes) & set(data.validation.image_hashes)
+    seen = 0 if beginning is None else _seen(beginning.card, data)
     if seen:
         raise ConfigError(
-            f"The adapter to go on with has learnt from {len(seen)} of the "
+            f"The adapter to go on with has learnt from {seen} of the "
             f"{len(data.validation.image_hashes)} cases held back to measure on, so its Dice would "
             "say nothing: give --split with the sides it was trained with, or start afresh."
         )
+
+
+def _seen(card: AdapterCard, data: TrainingData) -> int:
+    """How many of the cases held back an adapter has learnt from."""
+    if not data.split.held_out:
+        return 0
+    return len(set(card.image_hashes) & set(data.validation.image_hashes))
 
 
 def _trainee(run: _Run, beginning: AdapterFile | None) -> Trainee:
@@ -272,10 +279,10 @@ def _judge(
     earlier = published_before(store, run.folder.name)
     if earlier is not None:
         return _again(run, store, earlier, challenger)
-    champion = run.bench.champion(_in_use(run, store))
+    champion = _champion(run, store, _in_use(run, store))
     # Measuring takes minutes, in which somebody may have activated another version.
     while champion.name != (now := _in_use(run, store)):
-        champion = run.bench.champion(now)
+        champion = _champion(run, store, now)
     verdict = decide(store, file, challenger, champion) if run.fabric.is_global_zero else None
     verdict = run.fabric.broadcast(verdict)
     assert isinstance(verdict, Verdict)
@@ -283,9 +290,25 @@ def _judge(
     return verdict
 
 
+def _champion(run: _Run, store: AdapterStore, name: str) -> Champion:
+    """What is active, measured; not if it would be measured on what it has learnt from."""
+    seen = 0
+    # What is damaged is told by the bench.
+    with suppress(AdapterError):
+        seen = 0 if name == BASE else _seen(store.show(name).card, run.data)
+    if not seen:
+        return run.bench.champion(name)
+    why = f"it has learnt from {seen} of the cases held back, under another split."
+    return Champion(name, None, why)
+
+
 def _in_use(run: _Run, store: AdapterStore) -> str:
     """What is active now, the same for all processes."""
-    return str(run.fabric.broadcast(store.active() or BASE))
+    return str(run.fabric.broadcast(_in_use_here(store)))
+
+
+def _in_use_here(store: AdapterStore) -> str:
+    return store.active() or BASE
 
 
 def _again(run: _Run, store: AdapterStore, version: str, challenger: ValidationScores) -> Verdict:
@@ -295,7 +318,8 @@ def _again(run: _Run, store: AdapterStore, version: str, challenger: ValidationS
     reason = f"This run was finished before, as {version}; nothing was published again."
     verdict = Verdict(version, champion, challenger, reason)
     if not (run.folder / RESULT_NAME).exists() and run.fabric.is_global_zero:
-        if metrics.get("champion_dice") is not None:
+        compared = metrics.get("champion_dice") is not None
+        if compared and _in_use_here(store) == champion.name:
             store.activate(version)
         _write_result(run, verdict)
     return verdict
@@ -311,17 +335,27 @@ def _measured_before(result: Path) -> ValidationScores | None:
 
 def _propagated(
     run: _Run, file: AdapterFile, verdict: Verdict
-) -> tuple[ValidationScores | None, ValidationScores]:
-    """One box propagated, before and after; measured once for a run, when it is already decided."""
+) -> tuple[ValidationScores | None, ValidationScores | None]:
+    """One box propagated, before and after; measured once for each champion, after the verdict.
+
+    Both None where a file of a case cannot be read any more.
+    """
     path, task = run.folder / PROPAGATION_NAME, run.request.task
-    if run.fabric.broadcast(path.exists()):
-        known = json.loads(path.read_text(encoding="utf-8"))
+    champion = verdict.champion.name
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if run.fabric.broadcast(known.get("champion") == champion):
         before = ValidationScores(known["before"]) if known["before"] is not None else None
         return before, ValidationScores(known["after"])
-    before = run.bench.champion_propagated(verdict.champion.name, task)
-    after = run.bench.propagated(file, task)
+    try:
+        before = run.bench.champion_propagated(champion, task)
+        after = run.bench.propagated(file, task)
+    except (CobotError, OSError) as error:
+        # The verdict is in force: a label that was changed meanwhile must not call it failed.
+        logger.warning("One box propagated was not measured: %s", error)
+        return None, None
     if run.fabric.is_global_zero:
-        content = {"before": before.dice if before else None, "after": after.dice}
+        before_dice = before.dice if before else None
+        content = {"champion": champion, "before": before_dice, "after": after.dice}
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(content, indent=2, default=dict), encoding="utf-8")
     return before, after

@@ -107,26 +107,33 @@ class AdapterTrainer(TrainTask):
             cases = training_cases(self._place.studies, self._task.labels)
             reporter = _Reporter(self._report_path, options, cases.notes)
             with reporter.failures():
-                outcome = self._train(options, cases, reporter)
-                return reporter.finish(outcome)
+                # Here, because it takes seconds and the server itself never needs it.
+                from cobot.training.train import train_adapter
 
-    def _train(
-        self, options: TrainingOptions, cases: TrainingCases, reporter: "_Reporter"
-    ) -> "TrainingOutcome":
-        # Here, because it takes seconds and the server itself never needs it.
+                for note in cases.notes:
+                    logger.info(note)
+                request = _training_request(options, cases, self._task, self._place)
+                outcome = train_adapter(request, reporter.progress, logger.info)
+                unlearnt = self._learn_auto(request, outcome) if options.auto else ""
+                return reporter.finish(outcome, unlearnt)
+
+    def _learn_auto(self, request: "TrainingRequest", outcome: "TrainingOutcome") -> str:
+        """Learn to segment without a click; what went wrong, in a sentence, else nothing.
+
+        The adapter answers clicks by then, so the training has not failed.
+        """
         from cobot.auto.files import FILE_NAME
         from cobot.auto.train import train_auto
-        from cobot.training.train import train_adapter
 
-        for note in cases.notes:
-            logger.info(note)
-        request = _training_request(options, cases, self._task, self._place)
-        outcome = train_adapter(request, reporter.progress, logger.info)
         version = outcome.verdict.version
-        if options.auto and version and not (self._place.store / version / FILE_NAME).exists():
-            logger.info("Learning to segment without a click, on %s.", version)
+        if not version or (self._place.store / version / FILE_NAME).exists():
+            return ""
+        logger.info("Learning to segment without a click, on %s.", version)
+        try:
             train_auto(request, version)
-        return outcome
+        except CobotError as error:
+            return f"Segmenting without a click was not learnt: {error}"
+        return ""
 
     def _require_active(self) -> None:
         if AdapterStore(self._place.store).active() is None:
@@ -182,6 +189,7 @@ def _training_request(
         hardware=Hardware(device=options.device),
         cache_bytes=int(options.cache_gib * 2**30),
         left_out=frozenset(cases.left_out),
+        must_hold_out=True,
     )
 
 
@@ -203,14 +211,14 @@ class _Reporter:
             self._written = time.monotonic()
             write_report(self._report, self._path)
 
-    def finish(self, outcome: "TrainingOutcome") -> dict[str, object]:
-        """Note how it ended; returns the figures as MONAI Label logs them."""
+    def finish(self, outcome: "TrainingOutcome", more: str = "") -> dict[str, object]:
+        """Note how it ended, and what else to say; returns the figures as MONAI Label logs them."""
         verdict, history = outcome.verdict, outcome.history
         best = max((scores.mean for scores in history), default=0.0)
         epochs = self._report.stats.total_epochs
         state = "published" if verdict.version else "not better"
         self._report = self._report.running(len(history), epochs, best).ended(
-            state, " ".join(filter(None, (verdict.reason, outcome.note))), verdict.version
+            state, " ".join(filter(None, (verdict.reason, outcome.note, more))), verdict.version
         )
         write_report(self._report, self._path)
         champion = verdict.champion.scores
