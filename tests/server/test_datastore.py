@@ -269,16 +269,23 @@ def test_an_image_can_be_sent_again_right_after_it_was_deleted(clinic, tmp_path)
     assert (studies / "a.nii.gz").read_bytes() == kept.read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["cut", "other file", "other shape"])
+@pytest.mark.parametrize("damage", ["cut", "other file", "other shape", "moved", "halves"])
 def test_a_label_that_is_none_of_its_image_leaves_the_one_before(clinic, tmp_path, damage):
     studies, store, label = clinic
     store.save_label("a", str(label), "final", dict(INFO))
     bad = tmp_path / "bad.nii.gz"
     if damage == "other shape":
         nib.save(nib.Nifti1Image(np.ones((6, 5, 3), np.uint8), np.eye(4)), bad)
+    elif damage in ("moved", "halves"):
+        there = nib.load(label)
+        affine = there.affine.copy()
+        affine[0, 3] += damage == "moved"
+        values = there.get_fdata() * (0.5 if damage == "halves" else 1)
+        nib.save(nib.Nifti1Image(values.astype(np.float32), affine), bad)
     else:
         bad.write_bytes(label.read_bytes()[:-20] if damage == "cut" else b"no image")
-    expected = "6 x 5 x 3 voxels" if damage == "other shape" else "The label"
+    told = {"other shape": "6 x 5 x 3 voxels", "moved": "lies elsewhere", "halves": "whole"}
+    expected = told.get(damage, "The label")
     with pytest.raises(HTTPException, match=expected) as refused:
         store.save_label("a", str(bad), "final", dict(SWAPPED))
     assert refused.value.status_code == 422

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fastapi import HTTPException
 
-from cobot.errors import CobotError
-from cobot.io import read_grid, read_volume
+from cobot.errors import CobotError, GridMismatchError
+from cobot.io import read_grid, read_label_map
 
 
 def check_label(label: Path, image: Path) -> None:
@@ -14,26 +14,31 @@ def check_label(label: Path, image: Path) -> None:
     An image that cannot be read here refuses nothing: the annotator's program could read it.
 
     Raises:
-        HTTPException: 422; the label cannot be read, or has another shape than its image.
+        HTTPException: 422; it cannot be read as labels, or lies on another grid than its image.
     """
     try:
-        shape = read_volume(label).shape
+        found = read_label_map(label)
     except CobotError as error:
         message = str(error).replace(str(label), "The label")
         raise HTTPException(
             422, f"{message} Nothing was stored or replaced; submit the label again."
         ) from None
     try:
-        expected = read_grid(image).shape
+        expected = read_grid(image)
     except CobotError:
         return
-    if shape != expected:
+    try:
+        found.require_same_grid(expected)
+    except GridMismatchError:
+        shape = found.voxels.shape
+        told = "lies elsewhere than its image, though it has as many voxels"
+        if shape != expected.shape:
+            told = f"has {_voxels(shape)} voxels and its image {_voxels(expected.shape)}"
         raise HTTPException(
             422,
-            f"The label has {_voxels(shape)} voxels and its image {_voxels(expected)}; nothing was "
-            "stored or replaced. In Slicer set the segmentation's source geometry to the volume "
-            "and submit it again.",
-        )
+            f"The label {told}; nothing was stored or replaced. In Slicer set the segmentation's "
+            "source geometry to the volume and submit it again.",
+        ) from None
 
 
 def _voxels(shape: tuple[int, ...]) -> str:
