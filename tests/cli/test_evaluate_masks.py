@@ -9,8 +9,9 @@ import pytest
 from cobot.batch.manifest import Manifest
 from cobot.batch.record import CaseRecord
 from cobot.cli.evaluate import app
-from cobot.errors import ConfigError, GridMismatchError
+from cobot.errors import ConfigError, GridMismatchError, ImageWriteError
 from cobot.io import write_label_map
+from cobot.measures import compare
 from cobot.volume import LabelMap
 from typer.testing import CliRunner
 
@@ -121,6 +122,15 @@ def test_another_grid_is_refused_before_anything_is_written(folders):
     with pytest.raises(GridMismatchError, match="b.nii.gz and .*label_b.nii.gz"):
         run(folders)
     assert not (folders / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
+    folders, monkeypatch
+):
+    monkeypatch.setattr(compare, "compare_case", lambda *_: pytest.fail("measured"))
+    (folders / "out").touch()
+    with pytest.raises(ImageWriteError, match="out cannot be made"):
+        run(folders)
 
 
 def test_the_output_of_a_batch_is_read_by_its_manifest(folders):

@@ -1,5 +1,6 @@
 """`cobot evaluate`: honest numbers on your own labelled data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,9 @@ from cobot.cli import evaluate_interactive, evaluate_masks
 if TYPE_CHECKING:
     from cobot.sam.segmenter import SliceSegmenter
     from cobot.training.evaluate_prompts import CaseOptions
+
+FROZEN = "frozen_base"
+"""Folder of the frozen base's figures, within those of its adapter."""
 
 app = typer.Typer(help="Measure a model on labelled volumes.", no_args_is_help=True)
 app.command("masks")(evaluate_masks.masks)
@@ -38,13 +42,15 @@ def prompts(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     seeds: Annotated[int, typer.Option(min=1, help="draws of the box jitter: 0, 1, 2, ...")] = 3,
-    limit: Annotated[int | None, typer.Option(help="only the first cases")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first cases")] = None,
 ) -> None:
     """Boxes, one click and corrective clicks, per structure and case, beside trivial baselines.
 
     With --adapter the frozen base is measured too, on the same boxes.
     """
     from cobot.adapters.choice import open_adapter
+    from cobot.cli.evaluate_results import make_results_folder
+    from cobot.datasets.pairs import image_label_pairs
     from cobot.sam.adapted import swap_adapter
     from cobot.sam.device import choose_device
     from cobot.sam.segmenter import SegmenterOptions, SliceSegmenter
@@ -53,27 +59,35 @@ def prompts(
     from cobot.training.task import parse_labels
 
     options = CaseOptions(parse_labels(labels) if labels else {}, axis, window)
+    files = image_label_pairs(data)[:limit]
+    make_results_folder(out)
     base = SliceSegmenter(
         load_sam(model, weights), choose_device(device), SegmenterOptions(side_px=side)
     )
     measured = {model: base}
     if adapter is not None:
+        make_results_folder(out / FROZEN)
         file = open_adapter(adapter)
         measured = {f"{model} + {file.config.name}": swap_adapter(base, file), **measured}
     for name, segmenter in measured.items():
-        folder = out if segmenter is not base or adapter is None else out / "frozen_base"
-        _measure(name, segmenter, PromptRun(data, options, tuple(range(seeds)), limit, folder))
+        folder = out if segmenter is not base or adapter is None else out / FROZEN
+        _measure(name, segmenter, PromptRun(files, labels, options, tuple(range(seeds)), folder))
 
 
 @dataclass(frozen=True, slots=True)
 class PromptRun:
     """What is measured on, and where the figures go."""
 
-    data: Path
+    files: Sequence[tuple[Path, Path]]
+    labels: str
     options: "CaseOptions"
     seeds: tuple[int, ...]
-    limit: int | None
     out: Path
+
+    @property
+    def data(self) -> str:
+        """The name of the cases' folder."""
+        return self.files[0][0].parent.name
 
 
 def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
@@ -81,7 +95,7 @@ def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from cobot.datasets.pairs import image_label_pairs
+    from cobot.cli.evaluate_results import nothing_measured
     from cobot.report.prompt_scores import (
         flatten,
         markdown,
@@ -92,17 +106,18 @@ def _measure(name: str, segmenter: "SliceSegmenter", run: PromptRun) -> None:
     from cobot.training.evaluate_prompts import evaluate_case, read_case
 
     console = Console()
-    pairs = image_label_pairs(run.data)[: run.limit]
     results = {}
-    for image, label in track(pairs, description=f"{name} on {run.data.name}", console=console):
+    for image, label in track(run.files, description=f"{name} on {run.data}", console=console):
         case = read_case(image, label, run.options)
         results[case.name] = evaluate_case(case, segmenter, run.seeds)
     scores = flatten(results)
+    if not scores:
+        raise nothing_measured(run.files, run.labels)
     setting = {
         "model": name,
         "base_sha256": segmenter.base_sha256,
-        "data": run.data.name,
-        "cases": str(len(pairs)),
+        "data": run.data,
+        "cases": str(len(run.files)),
         "axis": run.options.axis,
         "window": run.options.window,
         "side_px": str(segmenter.side_px),

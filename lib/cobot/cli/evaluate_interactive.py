@@ -43,6 +43,7 @@ def interactive(
     from rich.progress import track
 
     from cobot.adapters.choice import open_adapter
+    from cobot.cli.evaluate_results import make_results_folder, nothing_measured
     from cobot.report.interactive_scores import (
         MeasuredEffort,
         effort_table,
@@ -62,6 +63,7 @@ def interactive(
 
     console = Console()
     files = _chosen(data, cases)
+    make_results_folder(out)
     rule = EffortRule(first, cap, seed)
     base = SliceSegmenter(load_sam(model, weights), choose_device(device))
     models = {model: base}
@@ -91,7 +93,10 @@ def interactive(
         for name, segmenter in models.items():
             for structure in case_structures(case, segmenter):
                 measured += [MeasuredEffort(name, one) for one in model_efforts(structure, rule)]
-        write_efforts(measured, setting, cap, out)
+        if measured:
+            write_efforts(measured, setting, cap, out)
+    if not measured:
+        raise nothing_measured(files, labels)
     console.print(effort_table(summarise_efforts(measured, cap)), soft_wrap=True, markup=False)
     console.print(
         f"Where a target was not met within {cap} prompts, {cap} count; seconds are of volumes "

@@ -35,6 +35,7 @@ def masks(
     from rich.console import Console
     from rich.progress import track
 
+    from cobot.cli.evaluate_results import make_results_folder
     from cobot.measures.compare import compare_case, stated_rule
     from cobot.measures.interval import Bootstrap
     from cobot.measures.mask_pairs import require_one_grid
@@ -47,6 +48,7 @@ def masks(
     said = parse_labels(labels) if labels else {}
     for pair in found.pairs:
         require_one_grid(pair.prediction, pair.truth)
+    make_results_folder(out)
     cases = [
         compare_case(pair, stated_rule(pair.truth, said), tolerance_mm)
         for pair in track(found.pairs, description="comparing", console=console)
