@@ -62,6 +62,12 @@ def test_trained_decoder_comes_along(path, card):
         (lambda t: t.pop("w_a_003"), r"without a gap.*got 15 tensors"),
         (lambda t: (t.pop("w_a_007"), t.pop("w_b_007")), r"without a gap.*got 14 tensors"),
         (lambda t: t.clear(), "without a gap.*got 0 tensors"),
+        (lambda t: t["w_b_002"][3].fill_(torch.nan), "NaN, infinite or complex, in w_b_002"),
+        (lambda t: t["w_a_001"][0].fill_(-torch.inf), "NaN, infinite or complex, in w_a_001"),
+        (
+            lambda t: t.update({"mask_decoder.x": torch.ones(1, dtype=torch.complex64)}),
+            "complex, in mask_decoder.x; expected finite real ones",
+        ),
         (lambda t: t.update(w_b_002=torch.ones(16, 4)), r"pair 002 has shapes \(3, 16\) and"),
         (lambda t: t.update(w_a_000=torch.ones(3)), r"pair 000 has shapes \(3,\)"),
         (

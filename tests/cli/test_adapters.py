@@ -5,14 +5,16 @@ import pytest
 import torch
 from cobot.adapters.store import AdapterStore
 from cobot.cli.main import app
-from cobot.errors import AdapterError, WeightsError
+from cobot.errors import AdapterError, ConfigError, WeightsError
+from cobot.sam.build import ENCODERS, EncoderShape
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A base of two blocks of width 8 and a LoRA file for it."""
+def folder(tmp_path, monkeypatch):
+    """A base of two blocks of width 8, as vit_b has here, and a LoRA file for it."""
+    monkeypatch.setitem(ENCODERS, "vit_b", EncoderShape("vit_b", 8, 2, 2, ()))
     torch.manual_seed(0)
     base = {f"image_encoder.blocks.{i}.attn.qkv.weight": torch.randn(24, 8) for i in range(2)}
     torch.save(base, tmp_path / "base.pth")
@@ -33,10 +35,9 @@ def cobot(folder, *arguments: str) -> str:
     return result.output
 
 
-def bring_in(folder) -> str:
-    return cobot(
-        folder, "import", str(folder / "lora.safetensors"), "--weights", str(folder / "base.pth")
-    )
+def bring_in(folder, *more: str) -> str:
+    files = str(folder / "lora.safetensors"), "--weights", str(folder / "base.pth")
+    return cobot(folder, "import", *files, *more)
 
 
 def test_import_list_activate_roll_back_show(folder):
@@ -90,6 +91,15 @@ def test_import_that_does_not_fit_is_not_published(folder):
     torch.save({"image_encoder.blocks.0.attn.qkv.weight": torch.ones(24, 8)}, folder / "base.pth")
     with pytest.raises(AdapterError, match="4 extra .*blocks.1.attn.qkv"):
         bring_in(folder)
+    assert AdapterStore(folder / "store").versions() == ()
+
+
+def test_import_for_another_encoder_than_the_bases_is_not_published(folder):
+    refusal = "2 blocks of width 8, expected 8 of 192 for --encoder tiny.*say --encoder vit_b"
+    with pytest.raises(AdapterError, match=refusal):
+        bring_in(folder, "--encoder", "tiny")
+    with pytest.raises(ConfigError, match="Unknown encoder 'vit_x'"):
+        bring_in(folder, "--encoder", "vit_x")
     assert AdapterStore(folder / "store").versions() == ()
 
 

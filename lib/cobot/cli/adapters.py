@@ -90,7 +90,9 @@ def import_file(
 
     card = AdapterCard(encoder, _sha256(weights), recipe={"imported_from": file.name})
     imported = import_lora(file, card)
-    _check_fits(imported, _read_state(weights))
+    state = _read_state(weights)
+    _check_fits(imported, state)
+    _check_encoder(encoder, state, weights)
     version = _open(store).publish(imported)
     typer.echo(f"{file.name} is {version.name}; make it the active one with activate.")
 
@@ -154,6 +156,28 @@ def _check_fits(adapter: "AdapterFile", state: "dict[str, Tensor]") -> None:
     from cobot.adapters.export import merge_state
 
     merge_state(state, adapter)
+
+
+def _check_encoder(name: str, state: "dict[str, Tensor]", weights: Path) -> None:
+    """Refuse weights of another encoder: the version would name one that it never fits."""
+    from cobot.errors import AdapterError
+    from cobot.sam.build import ENCODERS, encoder_shape
+
+    wanted = encoder_shape(name)
+    widths = [
+        value.shape[1]
+        for key, value in state.items()
+        if key.startswith("image_encoder.blocks.") and key.endswith(".attn.qkv.weight")
+    ]
+    found = (len(widths), widths[0])
+    if found == (wanted.depth, wanted.embed_dim):
+        return
+    likely = [one.name for one in ENCODERS.values() if (one.depth, one.embed_dim) == found]
+    theirs = f"say --encoder {likely[0]}, whose weights these are" if likely else "name theirs"
+    raise AdapterError(
+        f"{weights} has {found[0]} blocks of width {found[1]}, expected {wanted.depth} of "
+        f"{wanted.embed_dim} for --encoder {name}. Give {name}'s weights, or {theirs}."
+    )
 
 
 def _read_state(weights: Path) -> "dict[str, Tensor]":
