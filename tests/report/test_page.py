@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from cobot.errors import ConfigError
 from cobot.io import write_label_map
+from cobot.report.batch_cases import review_batch
+from cobot.report.case_view import view_case
 from cobot.report.page import write_report
 from cobot.volume import LabelMap
 
@@ -94,6 +96,17 @@ def test_a_truth_is_read_by_the_names_submitted_with_it(batch, tmp_path):
     html, _ = read(write_report(batch, tmp_path / "studies"))
     assert "0.875" in html
     assert "not readable" not in html
+
+
+def test_a_truth_that_spells_a_name_otherwise_has_its_figures_in_the_table(tmp_path):
+    add_case(tmp_path / "out", "one", organ((10, 10, 3)), label="left kidney")
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    shifted = LabelMap(organ((11, 10, 3)), AFFINE, {1: "Left_Kidney"})
+    write_label_map(shifted, truth / "one.nii.gz")
+    (case,) = review_batch(tmp_path / "out", truth, 2.0).done
+    (row,) = view_case(case, 1, tmp_path / "out", pictured=False).rows
+    assert row.score.scores.dice == pytest.approx(0.875)
 
 
 def test_names_are_text_and_never_markup(tmp_path):

@@ -19,6 +19,7 @@ from cobot.report.case_warnings import (
     truth_warnings,
 )
 from cobot.report.plausible_volumes import BatchVolumes
+from cobot.training.label_values import plain_name
 
 MASK = "mask"
 """The kind of output that a page shows."""
@@ -32,7 +33,7 @@ class ReviewedCase:
         record: what the batch wrote of it.
         mask: its file.
         warnings: heaviest first.
-        scores: label to score; empty without truth.
+        scores: plain name of the label to score; empty without truth.
         truth: file of the truth; None without one.
     """
 
@@ -161,7 +162,8 @@ def _review(
     except CobotError as error:
         warnings.append(CaseWarning("not readable", str(error), 4.0))
     ordered = sorted(warnings, key=lambda one: -one.weight)
-    return ReviewedCase(record, mask, ordered, {one.label: one for one in scores}, truth)
+    named = {plain_name(one.label): one for one in scores}
+    return ReviewedCase(record, mask, ordered, named, truth)
 
 
 def _order(case: ReviewedCase) -> tuple[float, float, str]:

@@ -21,6 +21,7 @@ from cobot.report.case_pictures import (
     colour_of,
     draw_pictures,
 )
+from cobot.training.label_values import plain_name
 from cobot.volume import LabelMap, Volume
 
 CHART_WIDTH, CHART_HEIGHT = 560.0, 120.0
@@ -162,7 +163,7 @@ def _row(case: ReviewedCase, value: int, place: int) -> LabelRow:
         volume_ml=case.record.volume_ml.get(name),
         least=min(asked) if asked else None,
         mean=float(np.mean(asked)) if asked else None,
-        score=case.scores.get(name),
+        score=case.scores.get(plain_name(name)),
     )
 
 
