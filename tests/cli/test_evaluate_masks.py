@@ -49,6 +49,7 @@ def test_figures_files_and_what_is_missing(folders):
     assert result.exit_code == 0
     # Seven and six of eight layers are common: Dice 0.875 and 0.75; HD95 1 and 2 mm.
     assert "| liver | 2 | 0.812 (0.750 to 0.875) |" in result.output
+    assert "| mean of labels | 2 | 0.812 (" in result.output
     assert "1 truths without a prediction (not in the figures): c" in result.output
     with (folders / "out" / "per_case.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["label"] == "liver"]

@@ -68,6 +68,7 @@ def test_volume_errors_have_a_sign():
     less = score_masks(half, cube((5, 5, 5)), affine, 1.0)
     assert less.truth_ml == pytest.approx(6.0)
     assert less.volume_error_ml == pytest.approx(-3.0)
+    assert less.absolute_volume_error_ml == pytest.approx(3.0)
     assert less.volume_error_percent == pytest.approx(-50.0)
     more = score_masks(cube((5, 5, 5)), half, affine, 1.0)
     assert more.volume_error_percent == pytest.approx(100.0)
@@ -96,7 +97,8 @@ def test_empty_masks_have_stated_values():
     neither = score_masks(empty, empty, grid(1, 1, 1), 1.0)
     assert neither.presence is Presence.NEITHER
     assert (neither.dice, neither.surface_dice, neither.hd95_mm) == (None, None, None)
-    assert (neither.volume_error_ml, neither.volume_error_percent) == (0.0, None)
+    assert (neither.volume_error_ml, neither.volume_error_percent) == (None, None)
+    assert neither.absolute_volume_error_ml is None
 
     diagonal = np.sqrt((23 * 2) ** 2 + 19**2 + 19**2)
     missed = score_masks(empty, full, grid(2, 1, 1), 1.0)

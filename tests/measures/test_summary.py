@@ -41,7 +41,7 @@ def test_cases_without_the_label_are_counted_and_left_out_of_the_mean():
     assert [row.label for row in rows] == ["liver"]
     assert rows[0].means["dice"].mean == 0.8
     assert rows[0].means["dice"].cases == 1
-    assert rows[0].means["volume_error_ml"].cases == 2
+    assert rows[0].means["volume_error_ml"].cases == 1
     assert rows[0].presence == {Presence.BOTH: 1, Presence.NEITHER: 1}
 
 
@@ -51,4 +51,5 @@ def test_the_mean_of_labels_counts_each_case_once():
     # Case a has 0.5, case b has 1; the mean of all three scores would be 0.667.
     assert rows[ALL_LABELS].means["dice"].mean == 0.75
     assert rows[ALL_LABELS].means["dice"].cases == 2
+    assert (rows[ALL_LABELS].cases, rows["spleen"].cases) == (2, 1)
     assert rows["liver"].means["volume_error_percent"].mean == pytest.approx(-10.0)

@@ -33,9 +33,9 @@ class Presence(Enum):
 class MaskScores:
     """How a structure was found in one case.
 
-    What cannot be measured is stated: where neither holds the structure, Dice, surface Dice and
-    HD95 are None, and means leave the case out; where only one does, both Dice are 0 and HD95 is
-    the grid's diagonal, the largest distance that two of its voxels can have.
+    What cannot be measured is stated: where neither holds the structure, Dice, surface Dice, HD95
+    and errors of the volume are None, and means leave the case out; where only one does, both Dice
+    are 0 and HD95 is the grid's diagonal, the largest distance that two of its voxels can have.
 
     Attributes:
         presence: who holds it.
@@ -54,14 +54,21 @@ class MaskScores:
     truth_ml: float
 
     @property
-    def volume_error_ml(self) -> float:
-        """Predicted minus true volume: positive where too much was found."""
-        return self.prediction_ml - self.truth_ml
+    def volume_error_ml(self) -> float | None:
+        """Predicted minus true volume: positive where too much was found; None without either."""
+        return None if self.presence is Presence.NEITHER else self.prediction_ml - self.truth_ml
+
+    @property
+    def absolute_volume_error_ml(self) -> float | None:
+        """The same without its sign."""
+        error = self.volume_error_ml
+        return None if error is None else abs(error)
 
     @property
     def volume_error_percent(self) -> float | None:
-        """The same in per cent of the true volume; None without one."""
-        return 100 * self.volume_error_ml / self.truth_ml if self.truth_ml else None
+        """The error in per cent of the true volume; None without one."""
+        error = self.volume_error_ml
+        return 100 * error / self.truth_ml if error is not None and self.truth_ml else None
 
 
 def score_masks(

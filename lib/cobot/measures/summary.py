@@ -15,7 +15,7 @@ MEASURES: Mapping[str, Callable[[MaskScores], float | None]] = {
     "surface_dice": lambda one: one.surface_dice,
     "hd95_mm": lambda one: one.hd95_mm,
     "volume_error_ml": lambda one: one.volume_error_ml,
-    "absolute_volume_error_ml": lambda one: abs(one.volume_error_ml),
+    "absolute_volume_error_ml": lambda one: one.absolute_volume_error_ml,
     "volume_error_percent": lambda one: one.volume_error_percent,
 }
 ALL_LABELS = "mean of labels"
@@ -28,12 +28,15 @@ class LabelSummary:
     Attributes:
         label: its name, or `ALL_LABELS`: there each case counts once, with its mean over labels.
         means: measure to mean; None where no case could be measured.
-        presence: how many cases hold it in both, neither, or one of the two files.
+        presence: how many cases hold it in both, neither, or one of the two files; of `ALL_LABELS`
+            each label of a case counts.
+        cases: how many were compared.
     """
 
     label: str
     means: Mapping[str, MeanWithInterval | None]
     presence: Mapping[Presence, int]
+    cases: int
 
 
 def summarise(scores: Sequence[LabelScore], bootstrap: Bootstrap) -> list[LabelSummary]:
@@ -53,6 +56,7 @@ def _row(label: str, scores: Sequence[LabelScore], bootstrap: Bootstrap) -> Labe
             for measure, value in MEASURES.items()
         },
         presence=Counter(one.scores.presence for one in scores),
+        cases=len({one.case for one in scores}),
     )
 
 

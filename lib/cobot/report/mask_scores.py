@@ -57,7 +57,7 @@ def mask_table(rows: Sequence[LabelSummary]) -> str:
     lines = [f"| {' | '.join([*heads, 'missed', 'invented', 'in neither'])} |"]
     lines.append("|---" * (len(heads) + 3) + "|")
     for row in rows:
-        cells = [row.label.replace("|", "\\|"), str(sum(row.presence.values()))]
+        cells = [row.label.replace("|", "\\|"), str(row.cases)]
         cells += [_cell(row.means[measure], form) for measure, (_, form) in COLUMNS.items()]
         alone = (Presence.ONLY_TRUTH, Presence.ONLY_PREDICTION, Presence.NEITHER)
         cells += [str(row.presence.get(kind, 0)) for kind in alone]
