@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from cobot.report.selection_curves import (
@@ -56,6 +57,32 @@ def test_differences_are_paired_and_small_ones_are_noise():
     noise = difference([0.6, 0.5, 0.8], [0.5, 0.6, 0.71])
     assert noise.mean == pytest.approx(0.03)
     assert noise.is_noise
+
+
+def test_one_seed_proves_nothing(played, tmp_path):
+    single = difference([0.6], [0.5])
+    assert single.mean == pytest.approx(0.1)
+    assert (single.low, single.high, single.is_noise) == (None, None, True)
+    single_seed = (*played.of("random", 0), *played.of("hybrid", 0))
+    one = Played(single_seed, played.base, {0: 0.8}, {})
+    assert "| +0.0750 [-] | 1 of 1 |" in write_selection(one, tmp_path)
+    text = (tmp_path / "summary.json").read_text(encoding="utf-8")
+    assert "NaN" not in text
+    assert json.loads(text)["strategies"]["hybrid"]["minus_random"]["low"] is None
+
+
+def test_files_are_written_in_utf_8_whatever_the_system_prefers(played, tmp_path, monkeypatch):
+    opened = []
+    plain_open = Path.open
+
+    def spy(path, mode="r", *args, **named):
+        if "b" not in mode:
+            opened.append(named.get("encoding"))
+        return plain_open(path, mode, *args, **named)
+
+    monkeypatch.setattr(Path, "open", spy)
+    write_selection(played, tmp_path)
+    assert set(opened) == {"utf-8"}
 
 
 def test_the_table_and_the_files(played, tmp_path):

@@ -1,5 +1,7 @@
 """Evaluation of prompts: numbers known by hand, and a guard on the shipped weights."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cobot.datasets.phantom import abdomen_phantom
@@ -112,6 +114,20 @@ def test_the_spread_over_seeds_is_that_of_the_means_of_structures():
     scores = [CaseScore("one", *row) for row in rows]
     assert spread_over_seeds(scores) == pytest.approx({"m": np.std([0.7, 0.8], ddof=1)})
     assert spread_over_seeds(scores[:1]) == {}
+
+
+def test_names_are_written_in_utf_8_whatever_the_system_prefers(results, tmp_path, monkeypatch):
+    opened = []
+    plain_open = Path.open
+
+    def spy(path, mode="r", *args, **named):
+        if "b" not in mode:
+            opened.append(named.get("encoding"))
+        return plain_open(path, mode, *args, **named)
+
+    monkeypatch.setattr(Path, "open", spy)
+    write_scores(flatten({"one": results}), {"model": "tiny", "data": "phantom"}, tmp_path)
+    assert set(opened) == {"utf-8"}
 
 
 def test_tables_are_written_whole(results, tmp_path):

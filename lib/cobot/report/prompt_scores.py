@@ -115,7 +115,8 @@ def write_scores(scores: Sequence[CaseScore], setting: Mapping[str, str], folder
         folder: made if missing; files of an earlier run are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / "per_case.csv") as path, path.open("w", newline="") as stream:
+    path = folder / "per_case.csv"
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["case", "structure", "measure", "value"])
         writer.writerows([s.case, s.structure, s.measure, f"{s.value:.6f}"] for s in scores)
@@ -132,7 +133,7 @@ def write_scores(scores: Sequence[CaseScore], setting: Mapping[str, str], folder
         },
     }
     with atomic_path(folder / "summary.json") as path:
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     with atomic_path(folder / "summary.png") as path:
         _plot(table, setting).savefig(path, dpi=130)
 

@@ -80,22 +80,22 @@ class Difference:
 
     Attributes:
         mean: over seeds.
-        low: end of the 95 % interval (Student's t over seeds).
+        low: end of the 95 % interval (Student's t over seeds); None with one seed.
         high: the other end.
         better: seeds in which it is higher.
         seeds: in all.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     better: int
     seeds: int
 
     @property
     def is_noise(self) -> bool:
-        """Whether the interval holds 0."""
-        return bool(self.low <= 0 <= self.high)
+        """Whether the interval holds 0; of one seed, which has none, nothing else can be said."""
+        return self.low is None or self.high is None or self.low <= 0 <= self.high
 
 
 def area(x: Sequence[float], y: Sequence[float], first: float, last: float) -> float:
@@ -135,10 +135,11 @@ def worth(played: Played, strategy: str) -> Worth:
 def difference(values: Sequence[float], chance: Sequence[float]) -> Difference:
     """Values minus chance's, paired."""
     gaps = np.array(values) - np.array(chance)
-    mean = float(gaps.mean())
-    spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else float("nan")
-    reach = float(stats.t.ppf(0.975, len(gaps) - 1)) * spread / np.sqrt(len(gaps))
-    return Difference(mean, mean - reach, mean + reach, int((gaps > 0).sum()), len(gaps))
+    mean, better = float(gaps.mean()), int((gaps > 0).sum())
+    if len(gaps) < 2:
+        return Difference(mean, None, None, better, len(gaps))
+    reach = float(stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
+    return Difference(mean, mean - reach, mean + reach, better, len(gaps))
 
 
 def write_selection(played: Played, folder: Path) -> str:
@@ -148,7 +149,8 @@ def write_selection(played: Played, folder: Path) -> str:
         The table, as Markdown.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / "rounds.csv") as path, path.open("w", newline="") as stream:
+    path = folder / "rounds.csv"
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         cases = sorted(played.rounds[0].dice)
         writer.writerow(["strategy", "seed", "labelled", "prompts", "dice", *cases, "chosen"])
@@ -217,7 +219,7 @@ def _cells(strategy: str, one: Worth, chance: Worth | None) -> list[str]:
     better = "-"
     if chance is not None and strategy != CHANCE:
         gap = difference(one.by_cases, chance.by_cases)
-        against = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+        against = f"{gap.mean:+.4f} {_interval(gap)}"
         better = f"{gap.better} of {gap.seeds}"
     return [
         f"{np.mean(one.by_cases):.4f} ± {_sd(one.by_cases)}",
@@ -228,6 +230,10 @@ def _cells(strategy: str, one: Worth, chance: Worth | None) -> list[str]:
         _counts(one.cases_to_gain),
         f"{np.mean(one.prompts):.0f}",
     ]
+
+
+def _interval(gap: Difference) -> str:
+    return "[-]" if gap.low is None else f"[{gap.low:+.4f}, {gap.high:+.4f}]"
 
 
 def _counts(counts: Sequence[int | None]) -> str:
