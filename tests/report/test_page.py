@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from cobot.errors import ConfigError
 from cobot.io import write_label_map
-from cobot.report.batch_cases import review_batch
+from cobot.report.batch_cases import batch_masks, review_batch
 from cobot.report.case_view import view_case
 from cobot.report.page import write_report
 from cobot.volume import LabelMap
@@ -107,6 +107,19 @@ def test_a_truth_that_spells_a_name_otherwise_has_its_figures_in_the_table(tmp_p
     (case,) = review_batch(tmp_path / "out", truth, 2.0).done
     (row,) = view_case(case, 1, tmp_path / "out", pictured=False).rows
     assert row.score.scores.dice == pytest.approx(0.875)
+
+
+def test_cases_that_would_share_a_truth_are_refused_with_truth_alone(tmp_path):
+    out, truth = tmp_path / "out", tmp_path / "truth"
+    truth.mkdir()
+    for case in ("7", "image_7"):
+        add_case(out, case, organ((10, 10, 3)))
+    write_label_map(LabelMap(organ((10, 10, 3)), AFFINE, {1: "liver"}), truth / "7.nii.gz")
+    write_report(out)
+    with pytest.raises(ConfigError, match="Cases 7 and image_7 .* the same truth"):
+        write_report(out, truth)
+    with pytest.raises(ConfigError, match="Cases 7 and image_7"):
+        batch_masks(out)
 
 
 def test_names_are_text_and_never_markup(tmp_path):

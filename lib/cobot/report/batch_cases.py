@@ -11,7 +11,7 @@ from cobot.batch.record import MANIFEST_NAME, CaseRecord
 from cobot.errors import CobotError, ConfigError
 from cobot.io import read_label_map
 from cobot.measures.compare import LabelScore, compare_case, stated_rule
-from cobot.measures.mask_pairs import MaskPair, case_name, mask_files, require_one_grid
+from cobot.measures.mask_pairs import PREFIXES, MaskPair, case_name, mask_files, require_one_grid
 from cobot.report.case_warnings import (
     CaseWarning,
     mask_warnings,
@@ -90,7 +90,8 @@ def review_batch(folder: Path, truth: Path | None, tolerance_mm: float) -> Revie
         tolerance_mm: distance up to which two surfaces count as one.
 
     Raises:
-        ConfigError: there is no manifest, it holds no case, or no truth fits any case.
+        ConfigError: there is no manifest, it holds no case, no truth fits any case, or one would
+            fit two.
     """
     records = list(read_manifest(folder).values())
     if not records:
@@ -115,9 +116,14 @@ def review_batch(folder: Path, truth: Path | None, tolerance_mm: float) -> Revie
 
 
 def batch_masks(folder: Path) -> dict[str, Path]:
-    """Case to mask of what a batch has finished, named as files of the same case would be."""
-    records = read_manifest(folder).values()
-    return {_plain_case(one): folder / one.outputs[MASK] for one in records if _is_done(one)}
+    """Case to mask of what a batch has finished, named as files of the same case would be.
+
+    Raises:
+        ConfigError: two cases would have one name.
+    """
+    finished = [one for one in read_manifest(folder).values() if _is_done(one)]
+    _require_own_names(finished)
+    return {_plain_case(one): folder / one.outputs[MASK] for one in finished}
 
 
 def _is_done(record: CaseRecord) -> bool:
@@ -127,6 +133,7 @@ def _is_done(record: CaseRecord) -> bool:
 def _truths(truth: Path | None, finished: Sequence[CaseRecord]) -> Mapping[str, Path]:
     if truth is None:
         return {}
+    _require_own_names(finished)
     found = mask_files(truth)
     if finished and not {_plain_case(one) for one in finished} & set(found):
         raise ConfigError(
@@ -135,6 +142,19 @@ def _truths(truth: Path | None, finished: Sequence[CaseRecord]) -> Mapping[str, 
             "its case."
         )
     return found
+
+
+def _require_own_names(finished: Sequence[CaseRecord]) -> None:
+    """Refuse cases that one truth would be measured against, or the last would stand for all."""
+    known: dict[str, str] = {}
+    for one in finished:
+        other = known.setdefault(_plain_case(one), one.case)
+        if other != one.case:
+            raise ConfigError(
+                f"Cases {other} and {one.case} of the batch would have the same truth: suffixes "
+                f"and the beginnings {' and '.join(PREFIXES)} do not count. Segment them into two "
+                "folders, and measure each."
+            )
 
 
 def _plain_case(record: CaseRecord) -> str:
