@@ -86,7 +86,7 @@ def share_labels(
     if spelt and wanted and not {plain_name(name) for name in wanted} & {*spelt}:
         raise ConfigError(
             f"{prediction[0]} names {_listed(found)}, {truth[0]} names {_listed(true)}: neither "
-            f"has {', '.join(wanted)}. Names in files count before values: write --labels with theirs."
+            f"has {', '.join(wanted)}. Names in files count before values: give --labels those."
         )
     if spelt and not wanted:
         raise ConfigError(
