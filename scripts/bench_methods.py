@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         for count, line in enumerate(pool.imap_unordered(work_on, work, chunksize=1), 1):
             left_s = (time.monotonic() - began) / count * (len(work) - count)
             print(f"{count}/{len(work)} {line}, {left_s / 60:.0f} min left", flush=True)
-    finished = read_cells(options.out / "cells", cells[0].setting)
+    finished = read_cells(options.out / "cells", cells[0].identity)
     print(write_tables(finished, note(options, cells[0]), options.out))
     return 0
 
@@ -143,6 +143,9 @@ def linked(source: Path, count: int, folder: Path) -> list[str]:
     drawn = np.random.default_rng(0).permutation(len(pairs))[: count or len(pairs)]
     for path in [path for index in sorted(drawn.tolist()) for path in pairs[index]]:
         link = folder / path.name
+        if link.is_symlink() and link.resolve() != path.resolve():
+            # Of an earlier run, on other files of these names.
+            link.unlink()
         if not link.is_symlink():
             link.symlink_to(path.resolve())
     return [pairs[index][0].name.removesuffix(".nii.gz") for index in sorted(drawn.tolist())]

@@ -64,6 +64,21 @@ def test_cells_are_made_once_and_become_tables(folder, tmp_path):
     assert (tmp_path / "methods.md").read_text() == text
 
 
+def test_links_of_an_earlier_run_follow_the_data(folder, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import bench_methods
+
+    sides = [folder / "train", tmp_path / "others"]
+    sides[1].mkdir()
+    for path in sides[0].iterdir():
+        (sides[1] / path.name).write_bytes(path.read_bytes())
+    links = tmp_path / "links"
+    links.mkdir()
+    for side in sides:
+        assert bench_methods.linked(side, 0, links) == ["image_0", "image_1"]
+        assert (links / "image_0.nii.gz").resolve() == (side / "image_0.nii.gz").resolve()
+
+
 def test_what_is_not_said_is_asked_for(folder, tmp_path):
     refused = bench(folder, tmp_path, "--labels", "")
     assert refused.returncode == 2

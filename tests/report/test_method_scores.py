@@ -94,16 +94,37 @@ def test_tables_share_cells_and_say_what_is_missing(tmp_path):
 
 
 def test_cells_of_another_setting_stay_out_and_damaged_ones_are_named(tmp_path):
-    content = {
-        "identity": {
-            "setting": SETTING, "task": {"name": "d"}, "adapter": {"width": 4}, "seed": 0,
-        },
-        "method": "lora", "dice": {}, "parameters": 1, "seconds_per_step": None,
-        "cpu_seconds_per_step": None, "peak_mib": None,
-    }  # fmt: skip
-    (tmp_path / "one.json").write_text(json.dumps(content))
-    assert [one.method for one in read_cells(tmp_path, SETTING)] == ["lora"]
-    assert read_cells(tmp_path, {"base": "vit_b"}) == []
+    write_cell(tmp_path / "one.json")
+    assert [one.method for one in read_cells(tmp_path, identity())] == ["lora"]
+    assert read_cells(tmp_path, identity() | {"setting": {"base": "vit_b"}}) == []
     (tmp_path / "two.json").write_text("{")
     with pytest.raises(ConfigError, match=r"two.json is damaged .* remove it"):
-        read_cells(tmp_path, SETTING)
+        read_cells(tmp_path, identity())
+
+
+def test_one_name_stands_for_one_task_and_the_same_data(tmp_path):
+    """A table's row of two kinds of data would be a mean of neither."""
+    now = identity(data="new")
+    write_cell(tmp_path / "old.json", data="old")
+    write_cell(tmp_path / "new.json", data="new")
+    write_cell(tmp_path / "task.json", data="new", axis="i")
+    write_cell(tmp_path / "other.json", name="e", data="old")
+    assert len(read_cells(tmp_path, now)) == 2, "its own, and another data set's"
+    write_cell(tmp_path / "other2.json", name="e", data="newer")
+    with pytest.raises(ConfigError, match="are all called 'e', such as other2.json"):
+        read_cells(tmp_path, now)
+
+
+def identity(name="d", data="sum", **task):
+    return {
+        "setting": SETTING, "task": {"name": name, **task}, "data_sha256": data,
+        "adapter": {"width": 4}, "seed": 0,
+    }  # fmt: skip
+
+
+def write_cell(path, **options):
+    content = {
+        "identity": identity(**options), "method": "lora", "dice": {}, "parameters": 1,
+        "seconds_per_step": None, "cpu_seconds_per_step": None, "peak_mib": None,
+    }  # fmt: skip
+    path.write_text(json.dumps(content))

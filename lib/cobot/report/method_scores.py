@@ -95,22 +95,36 @@ class PairedTest:
     seeds: int
 
 
-def read_cells(folder: Path, setting: Mapping[str, Any]) -> list[FinishedCell]:
-    """All finished cells of a setting, in the order of their files' names.
+def read_cells(folder: Path, like: Mapping[str, Any]) -> list[FinishedCell]:
+    """The finished cells that may stand beside one, in the order of their files' names.
+
+    All are of its setting, and of one name all are of one task and the same data.
+
+    Args:
+        folder: one JSON file a cell.
+        like: the identity of the cell; of its data set's name only its own task and data count.
 
     Raises:
-        ConfigError: a file is damaged.
+        ConfigError: a file is damaged, or another name stands for several tasks or data.
     """
-    found = []
+    found, of_name = [], {like["task"]["name"]: _data_of(like)}
     for path in sorted(folder.glob("*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["identity"]["setting"] == setting:
-                found.append(_cell(content))
+            identity = content["identity"]
+            cell, data = _cell(content), _data_of(identity)
+            in_setting = identity["setting"] == like["setting"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} is damaged ({error!r}); remove it, and the command makes it anew."
             ) from error
+        if in_setting and of_name.setdefault(cell.dataset, data) == data:
+            found.append(cell)
+        elif in_setting and cell.dataset != like["task"]["name"]:
+            raise ConfigError(
+                f"{folder} holds cells of several data or tasks that are all called "
+                f"{cell.dataset!r}, such as {path.name}; move one kind away, or use another --name."
+            )
     return found
 
 
@@ -176,6 +190,11 @@ def chosen(
         and (dataset is None or one.dataset == dataset)
         and (width is None or one.width == width)
     ]
+
+
+def _data_of(identity: Mapping[str, Any]) -> tuple[str, str]:
+    """What was learnt, from what."""
+    return identity["data_sha256"], json.dumps(identity["task"], sort_keys=True)
 
 
 def _by_seed_and_case(cells: Sequence[FinishedCell], measure: str) -> np.ndarray:
