@@ -12,6 +12,7 @@ import torch
 from cobot.errors import ConfigError, WeightsError
 from cobot.prompts import tight_box
 from cobot.sam.build import build, build_sam, encoder_shape
+from cobot.sam.decoder import PromptTokens
 from cobot.sam.weights import load_sam, save_half
 from cobot.training.augment import TrainingPicture
 from cobot.training.clicks import loose_box
@@ -141,6 +142,33 @@ def test_the_loss_reaches_every_trained_part():
         if parameter.grad is None or not parameter.grad.any()
     ]
     assert [name for name in silent if "hypernetworks" not in name] == []
+
+
+def test_the_loss_is_a_mean_over_objects_clicks_and_boxes_alike():
+    """Else a batch in parts, as memory asks, would have another gradient."""
+    torch.manual_seed(0)
+    sam = build("tiny").eval()
+    masks = np.zeros((3, 32, 32), bool)
+    masks[0, 8:20, 10:30] = masks[1, 3:9, 4:12] = masks[2, 20:30, 2:30] = True
+    kinds = [
+        first_prompts(masks[i : i + 1], float(i > 0), np.random.default_rng(i)) for i in range(3)
+    ]
+    prompts = PromptTokens(
+        torch.cat([one.xy for one in kinds]), torch.cat([one.kind for one in kinds])
+    )
+    embeddings, truth = torch.randn(3, 128, 4, 4), torch.from_numpy(masks)
+
+    @torch.no_grad()
+    def loss(part: slice) -> float:
+        asked = PromptTokens(prompts.xy[part], prompts.kind[part])
+        return float(
+            conversation_loss(sam, embeddings[part], truth[part], asked, Conversation(1, True))[0]
+        )
+
+    assert prompts.kind.tolist() == [[1, -1], [2, 3], [2, 3]]
+    assert loss(slice(0, 3)) == pytest.approx(
+        (loss(slice(0, 1)) + 2 * loss(slice(1, 3))) / 3, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("draws", [True, False])

@@ -109,7 +109,7 @@ def conversation_loss(
     prompts: PromptTokens,
     held: Conversation,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " round"]]:
-    """Loss of all rounds, and the mean IoU of the answer of each round.
+    """Loss of all rounds, a mean over objects, and the mean IoU of the answer of each round.
 
     Args:
         sam: the model; gradients flow to whatever of it requires them.
@@ -175,9 +175,10 @@ def _round_loss(
     offered = torch.where(
         ambiguous[:, None], scores.new_tensor([[0.0, 1, 1, 1]]), scores.new_tensor([[1.0, 0, 0, 0]])
     )
-    score_loss = ((scores - true_iou.detach()).square() * offered).sum() / offered.sum()
+    # Each object's mean over the masks it is offered: a micro-batch weighs by its objects alone.
+    error = ((scores - true_iou.detach()).square() * offered).sum(1) / offered.sum(1)
     return (
-        loss[row, trained].mean() + minimised.score_weight * score_loss,
+        loss[row, trained].mean() + minimised.score_weight * error.mean(),
         answers[row, shown],
         true_iou[row, shown].mean().detach(),
     )
