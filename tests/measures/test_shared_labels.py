@@ -84,10 +84,3 @@ def test_names_that_only_one_has_are_listed_unless_they_are_wanted():
 def test_no_common_name_is_refused():
     with pytest.raises(ConfigError, match="1=liver.*1=Leber.*none is the same"):
         share(label_map(1, _1="liver"), label_map(1, _1="Leber"))
-
-
-def test_wanted_structures_that_neither_file_names_are_refused():
-    one, other = label_map(1, _1="liver"), label_map(1, _1="spleen")
-    with pytest.raises(ConfigError, match="1=liver.*1=spleen: neither has Niere, heart"):
-        share(one, other, LabelRule({1: "Niere"}, ("Niere", "heart")))
-    assert share(one, other, LabelRule({}, ("Niere", "Liver"))).names == ("Niere", "Liver")

@@ -36,7 +36,7 @@ def masks(
     from rich.progress import track
 
     from cobot.cli.evaluate_results import make_results_folder
-    from cobot.measures.compare import compare_case, stated_rule
+    from cobot.measures.compare import compare_case, require_met, stated_rule
     from cobot.measures.interval import Bootstrap
     from cobot.measures.mask_pairs import require_one_grid
     from cobot.measures.summary import summarise
@@ -53,6 +53,8 @@ def masks(
         compare_case(pair, stated_rule(pair.truth, said), tolerance_mm)
         for pair in track(found.pairs, description="comparing", console=console)
     ]
+    if said:
+        require_met(cases, list(said.values()))
     scores = [score for case in cases for score in case.scores]
     left_out = sorted({name for case in cases for name in case.left_out})
     bootstrap = Bootstrap(resamples, seed)
@@ -74,7 +76,7 @@ def masks(
     for what, names in (
         ("truths without a prediction (not in the figures)", found.missing),
         ("predictions without a truth", found.extra),
-        ("labels that only one of the two files names", left_out),
+        ("labels that were not compared", left_out),
     ):
         if names:
             console.print(f"{len(names)} {what}: {_some(names)}", soft_wrap=True, markup=False)

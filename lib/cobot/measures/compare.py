@@ -3,17 +3,16 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from cobot.errors import ConfigError
 from cobot.io import read_label_map
 from cobot.measures.mask_pairs import MaskPair
-from cobot.measures.mask_scores import MaskScores, score_masks
+from cobot.measures.mask_scores import MaskScores, Presence, score_masks
 from cobot.measures.shared_labels import LabelRule, share_labels
-from cobot.training.corrections import FINAL_TAG, Correction, find_corrections
+from cobot.training.corrections import FINAL_TAG, RECORD_NAME, Correction, find_corrections
 from cobot.training.data_labels import stated_labels
-
-RECORD_NAME = "datastore_v2.json"
-"""What MONAI Label writes of the objects of a datastore, into its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,23 @@ def compare_case(pair: MaskPair, rule: LabelRule, tolerance_mm: float) -> Compar
     return ComparedCase(scores, shared.left_out)
 
 
+def require_met(cases: Sequence[ComparedCase], wanted: Sequence[str]) -> None:
+    """Refuse an answer of dashes: nobody meant structures of which no file holds a voxel.
+
+    Raises:
+        ConfigError: so it is with all that are wanted.
+    """
+    scores = [score for case in cases for score in case.scores]
+    if any(one.scores.presence is not Presence.NEITHER for one in scores):
+        return
+    named = sorted({name for case in cases for name in case.left_out})
+    others = f" They name {', '.join(named[:8])}." if named else ""
+    raise ConfigError(
+        f"No file holds a voxel of {', '.join(wanted)}.{others} Names in files count before "
+        "values: write --labels with those."
+    )
+
+
 def stated_rule(truth: Path, labels: Mapping[int, str] | None = None) -> LabelRule:
     """What is known of the values of one pair beside the headers of its files.
 
@@ -100,6 +116,10 @@ def _datastore(truth: Path) -> Path | None:
 def _submitted_names(truth: Path, datastore: Path) -> dict[int, str]:
     """Value to name, as training takes them: each submission numbers its structures anew."""
     final = Path(os.path.abspath(truth))
-    return next(
-        (dict(one.names) for one in find_corrections(datastore) if one.corrected == final), {}
-    )
+    return next((dict(one.names) for one in _corrections(datastore) if one.corrected == final), {})
+
+
+@lru_cache(maxsize=1)
+def _corrections(datastore: Path) -> tuple[Correction, ...]:
+    """Read once for all truths of a command."""
+    return find_corrections(datastore)

@@ -75,19 +75,13 @@ def share_labels(
         rule: what else is said of them.
 
     Raises:
-        ConfigError: only one of the two files names its labels, they share no name, or neither
-            names any structure that is wanted.
+        ConfigError: only one of the two files names its labels, or they share no name.
     """
     found, true = _names_of_both(prediction, truth, rule)
     one, other = _file(prediction, found), _file(truth, true)
     spelt = {plain_name(name): name for name in [*found.values(), *true.values()]}
     shared = [name for name in other.values if name in one.values]
     wanted = rule.wanted if rule.wanted is not None else [spelt[name] for name in shared]
-    if spelt and wanted and not {plain_name(name) for name in wanted} & {*spelt}:
-        raise ConfigError(
-            f"{prediction[0]} names {_listed(found)}, {truth[0]} names {_listed(true)}: neither "
-            f"has {', '.join(wanted)}. Names in files count before values: give --labels those."
-        )
     if spelt and not wanted:
         raise ConfigError(
             f"{prediction[0]} names {_listed(found)}, {truth[0]} names {_listed(true)}: none is "

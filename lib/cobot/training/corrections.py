@@ -11,7 +11,8 @@ from cobot.errors import ConfigError
 FINAL_TAG, PREDICTION_TAG = "final", "original"
 """MONAI Label's names for submitted labels and for a model's own."""
 
-_RECORD_NAME = "datastore_v2.json"
+RECORD_NAME = "datastore_v2.json"
+"""What MONAI Label writes of the objects of a datastore, into its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def _record(folder: Path) -> object:
     Raises:
         ConfigError: it cannot be read. Without it a label's values could be taken for others.
     """
-    path = folder / _RECORD_NAME
+    path = folder / RECORD_NAME
     if not path.exists():
         return None
     try:
