@@ -9,10 +9,11 @@ from cobot.adapters.card import AdapterCard
 from cobot.adapters.config import AdapterConfig
 from cobot.adapters.store import AdapterStore
 from cobot.errors import AdapterError, ConfigError
-from cobot.training import bench
+from cobot.training import bench, run_lock
 from cobot.training.run_state import CHECKPOINT_NAME
 from cobot.training.train import PROPAGATION_NAME, RESULT_NAME, _prepare_run, train_adapter
 from cobot.training.trainee import build_trainee
+from filelock import FileLock
 
 
 @pytest.fixture
@@ -110,6 +111,16 @@ def test_a_run_whose_result_was_removed_replaces_nothing_unasked(
     (first.folder / RESULT_NAME).unlink()
     train(sure)
     assert store.active() == other != name
+
+
+def test_the_same_command_twice_at_once_trains_once(request_for, store, monkeypatch):
+    request = request_for("lightweight")
+    folder = _prepare_run(request, store, None).folder
+    monkeypatch.setattr(run_lock, "LOCK_WAIT_S", 0.05)
+    with FileLock(folder / run_lock.LOCK_NAME), pytest.raises(ConfigError, match="this very run"):
+        train(request)
+    assert not (folder / CHECKPOINT_NAME).exists()
+    assert train(request).folder == folder
 
 
 def test_a_damaged_checkpoint_names_the_cure(request_for):

@@ -27,6 +27,7 @@ from cobot.training.items import ItemMaker
 from cobot.training.loop import Trainer, TrainingParts, TrainingProgress
 from cobot.training.provenance import training_card
 from cobot.training.request import TrainingRequest
+from cobot.training.run_lock import alone_at
 from cobot.training.side_task import SideTaskPlan
 from cobot.training.step import Stepper
 from cobot.training.trainee import Trainee, build_trainee, require_trainable
@@ -104,12 +105,13 @@ def train_adapter(
     if first:
         for sentence in _sentences(run, trainee):
             announce(sentence)
-    trainer = Trainer(_parts(run, trainee), report if first else _silent)
-    history = trainer.run()
-    file = trainee.snapshot(run.card)
-    challenger = run.bench.measure(file)
-    verdict = _judge(run, store, file, challenger)
-    propagated = _propagated(run, file, verdict)
+    with alone_at(run.folder, run.fabric):
+        trainer = Trainer(_parts(run, trainee), report if first else _silent)
+        history = trainer.run()
+        file = trainee.snapshot(run.card)
+        challenger = run.bench.measure(file)
+        verdict = _judge(run, store, file, challenger)
+        propagated = _propagated(run, file, verdict)
     return TrainingOutcome(run.folder, verdict, history, run.data.split.note, propagated)
 
 
