@@ -1,6 +1,9 @@
 """From what a user names to the images meant."""
 
 import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 from cobot.batch.case_names import case_name, distinct
@@ -44,6 +47,22 @@ def test_a_file_under_two_names_is_one_case_and_the_other_name_is_told(tmp_path)
     assert [case.name for case in found.cases] == ["a"]
     assert [(one.name, one.is_fault) for one in found.unusable] == [("b", False), ("c", False)]
     assert all(f"the same file as {first}" in one.reason for one in found.unusable)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is Unicode")
+def test_a_name_that_is_no_utf8_is_a_fault_and_stops_nothing(tmp_path):
+    """An old share's: one of thousands must not end the batch when its record is written."""
+    for name in (b"m\xfcller.nii.gz", b"m\xfbller.nii.gz"):
+        touch(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+    touch(tmp_path / "good.nii.gz")
+    found = find_inputs([str(tmp_path)])
+    assert [case.name for case in found.cases] == ["good"]
+    assert [one.is_fault for one in found.unusable] == [True, True]
+    assert len({one.name for one in found.unusable}) == 2
+    for one in found.unusable:
+        assert one.name.startswith("m\ufffdller__")
+        assert "not written in UTF-8" in one.reason
+        f"{one.name}{one.path}{one.reason}".encode()
 
 
 def test_links_to_nowhere_are_each_a_case_that_will_be_reported(tmp_path):

@@ -24,6 +24,11 @@ def without_suffix(relative: str) -> str:
     return relative
 
 
+def readable(text: str) -> str:
+    """A path as text that can be written: bytes that are no UTF-8, as of old shares, shown as �."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def case_name(relative: str, told_by: str = "") -> str:
     """A folder's name for a path.
 
@@ -34,7 +39,11 @@ def case_name(relative: str, told_by: str = "") -> str:
     >>> case_name("site 1/patient:7")
     'site 1__patient_7'
     """
-    name = re.sub(r'[<>:"\\|?*\x00-\x1f\x7f]', "_", relative.replace("/", "__"))
+    shown = readable(relative)
+    if shown != relative:
+        # Different bytes may be shown alike.
+        told_by = told_by or relative
+    name = re.sub(r'[<>:"\\|?*\x00-\x1f\x7f]', "_", shown.replace("/", "__"))
     name = re.sub(r"^\.+|[. ]+$", "_", name) or "_"
     if name.lower() in RESERVED:
         name = f"{name}_"

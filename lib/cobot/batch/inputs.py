@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cobot.batch.case_names import case_name, distinct, without_suffix
+from cobot.batch.case_names import case_name, distinct, readable, without_suffix
 from cobot.batch.fingerprint import image_files
 from cobot.batch.input_lists import LIST_SUFFIXES, read_list
 from cobot.errors import ConfigError
@@ -104,8 +104,9 @@ def find_inputs(texts: Sequence[str], out: Path | None = None) -> Inputs:
         series, missed = _series_of(folder, {path for path in slices if path.parent == folder})
         cases += series
         unusable += missed
+    cases, misnamed = _with_readable_names(cases)
     once, twins = _each_once(cases)
-    unusable += twins
+    unusable = [*map(_written_readably, unusable), *misnamed, *twins]
     if not once and not unusable:
         raise ConfigError(
             f"{', '.join(texts)}: no image there; expected {', '.join(IMAGE_SUFFIXES)} or DICOM "
@@ -117,6 +118,23 @@ def find_inputs(texts: Sequence[str], out: Path | None = None) -> Inputs:
         unusable=tuple(sorted(_named_beside(unusable, named), key=lambda one: one.name)),
         passed_over=dict(passed),
     )
+
+
+def _with_readable_names(cases: Sequence[InputCase]) -> tuple[list[InputCase], list[Unusable]]:
+    """The cases whose paths are UTF-8, and the others as faults: no record could name them."""
+    good, misnamed = list[InputCase](), list[Unusable]()
+    for case in cases:
+        shown = readable(str(case.path))
+        if shown == str(case.path):
+            good.append(case)
+        else:
+            reason = "has a name that is not written in UTF-8 (shown as �); rename it."
+            misnamed.append(Unusable(case.name, Path(shown), reason, is_fault=True))
+    return good, misnamed
+
+
+def _written_readably(one: Unusable) -> Unusable:
+    return replace(one, path=Path(readable(str(one.path))), reason=readable(one.reason))
 
 
 def _named(cases: Sequence[InputCase]) -> list[InputCase]:
