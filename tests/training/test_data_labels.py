@@ -83,7 +83,8 @@ def test_a_manifest_of_other_folders_says_nothing(tmp_path):
 
 def test_a_damaged_description_is_named(tmp_path):
     one = example(tmp_path)
-    for text in ("{", '["liver"]', '{"labels": {"liver": "first"}}'):
+    twice = '{"labels": {"liver": 1, "lesion": 1}}'
+    for text in ("{", '["liver"]', '{"labels": {"liver": "first"}}', twice):
         (tmp_path / "dataset.json").write_text(text)
         with pytest.raises(ConfigError, match=r"dataset.json cannot be read .* use --labels"):
             stated_labels(tmp_path, one)

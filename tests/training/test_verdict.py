@@ -10,6 +10,7 @@ from cobot.adapters.config import AdapterConfig
 from cobot.adapters.store import AdapterStore
 from cobot.errors import AdapterError, ConfigError
 from cobot.training import bench, run_lock
+from cobot.training.hardware import Hardware
 from cobot.training.run_state import CHECKPOINT_NAME
 from cobot.training.train import PROPAGATION_NAME, RESULT_NAME, _prepare_run, train_adapter
 from cobot.training.trainee import build_trainee
@@ -121,6 +122,17 @@ def test_the_same_command_twice_at_once_trains_once(request_for, store, monkeypa
         train(request)
     assert not (folder / CHECKPOINT_NAME).exists()
     assert train(request).folder == folder
+
+
+def test_another_precision_is_another_run(request_for, store):
+    """What "auto" means depends on the machine: half a run in each would be called one."""
+    folders = [
+        _prepare_run(
+            request_for(hardware=Hardware(device="cpu", precision=one)), store, None
+        ).folder
+        for one in ("auto", "fp32", "bf16")
+    ]
+    assert folders[0] == folders[1] != folders[2]
 
 
 def test_a_damaged_checkpoint_names_the_cure(request_for):

@@ -176,7 +176,10 @@ def _labels(table: Mapping[str, object]) -> dict[int, str]:
         (int(key), str(other)) if key.isdigit() else (int(str(other)), key)
         for key, other in table.items()
     ]
-    return {value: name for value, name in pairs if value > 0}
+    labels = {value: name for value, name in pairs if value > 0}
+    if len(labels) < sum(value > 0 for value, _ in pairs):
+        raise ValueError("a value has two names")
+    return labels
 
 
 def _split(table: object) -> Mapping[str, list[str]] | None:

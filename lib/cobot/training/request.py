@@ -56,12 +56,15 @@ class TrainingRequest:
     left_out: frozenset[str] = frozenset()
     must_hold_out: bool = False
 
-    def fingerprint(self, base_sha256: str, hashes: Sequence[object], world_size: int) -> str:
+    def fingerprint(
+        self, base_sha256: str, hashes: Sequence[object], precision: str, world_size: int
+    ) -> str:
         """A name for the run: equal for equal settings, weights and data, and only then.
 
         Args:
             base_sha256: of the base's weights.
             hashes: of the data, and of the adapter to go on with.
+            precision: that is computed in; what was asked for may mean another elsewhere.
             world_size: processes; their number changes what is random.
         """
         recipe = {**self.recipe.to_dict(), "save_every": 0}
@@ -72,7 +75,7 @@ class TrainingRequest:
             "base": [self.base, base_sha256, self.side_px],
             "seed": self.seed,
             "data": list(hashes),
-            "computed": [self.hardware.precision, self.hardware.micro_batch, world_size],
+            "computed": [precision, self.hardware.micro_batch, world_size],
         }
         text = json.dumps(decisive, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -176,7 +176,7 @@ def _prepare_run(
     extra = dict(beside.identity()) if beside else {}
     hashes: list[object] = [data.fingerprint, adapter_sha256(beginning) if beginning else ""]
     hashes += [extra] if extra else []
-    fingerprint = request.fingerprint(base.sha256, hashes, fabric.world_size)
+    fingerprint = request.fingerprint(base.sha256, hashes, precision, fabric.world_size)
     folder = request.store / "runs" / fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     validator = Validator(data.validation, request.task.labels, fabric)
