@@ -106,12 +106,23 @@ def test_a_damaged_label_is_told_at_once(data, tmp_path, request_for, monkeypatc
 def test_a_server_measures_on_cases_held_back_or_not_at_all(data, tmp_path, request_for):
     """Three studies, but only one image in them that can be learnt from."""
     studies = datastore(data, tmp_path / "studies", [BOTH, BOTH, BOTH])
+    label = studies / "labels" / "final"
     for number in (1, 2):
         shutil.copy(studies / "0.nii.gz", studies / f"{number}.nii.gz")
-        label = studies / "labels" / "final"
         shutil.copy(label / "0.nii.gz", label / f"{number}.nii.gz")
-    with pytest.raises(ConfigError, match="1 labelled image.*Submit labels of ball or rod"):
-        train_adapter(request_for(data=studies, must_hold_out=True), lambda now: None)
+    request = request_for(data=studies, must_hold_out=True)
+    with pytest.raises(ConfigError, match="1 of 3 labelled studies.*Submit labels of ball or rod"):
+        prepared(request)
+    shutil.copy(data / "image_1.nii.gz", studies / "1.nii.gz")
+    shutil.copy(data / "label_1.nii.gz", label / "1.nii.gz")
+    assert prepared(request).split.held_out, "what was refused has decided nothing"
+
+
+def test_studies_that_were_all_learnt_from_need_another(data, tmp_path, request_for):
+    studies = datastore(data, tmp_path / "studies", [BOTH, BOTH])
+    assert not prepared(request_for(data=studies)).split.held_out
+    with pytest.raises(ConfigError, match="All these studies were learnt from before"):
+        prepared(request_for(data=studies, must_hold_out=True))
 
 
 def test_a_structure_that_no_measured_case_has_is_named(data, tmp_path, request_for):

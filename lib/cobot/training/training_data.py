@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lightning_fabric import Fabric
@@ -59,6 +59,8 @@ def _prepare(request: TrainingRequest) -> TrainingData:
         request.store / "cache", request.task, request.recipe.negative_ratio, request.cache_bytes
     )
     cases, corrections = _read_unchanged(request, cache)
+    if request.must_hold_out:
+        _require_enough(request, cases)
     split = (
         split_cases(cases, request.validation_fraction, request.store / SPLIT_NAME)
         if request.split is None
@@ -68,7 +70,10 @@ def _prepare(request: TrainingRequest) -> TrainingData:
     if split.held_out and labelled and not labelled & set(split.validation):
         raise ConfigError(_nothing_to_measure(request, split))
     if request.must_hold_out and not split.held_out:
-        raise ConfigError(_nothing_held_back(request, split))
+        raise ConfigError(
+            "All these studies were learnt from before, so none can be held back to measure on. "
+            "Submit the label of one more."
+        )
     split = _with_unmeasured(split, request.task, cache, corrections)
     groups = request.task.window_groups()
     train, validation = (
@@ -145,13 +150,20 @@ def _with_unmeasured(
     return replace(split, note=" ".join(filter(None, (split.note, note))))
 
 
-def _nothing_held_back(request: TrainingRequest, split: Split) -> str:
-    wanted = " or ".join(request.task.labels.values())
-    return (
-        f"{split.note} A new adapter would answer every click without having been measured on a "
-        f"case it has not learnt from. Submit labels of {wanted} for more studies: "
-        f"{FEWEST_CASES} different ones are enough."
-    )
+def _require_enough(request: TrainingRequest, cases: Sequence[SplitCase]) -> None:
+    """Before sides are written down: who labels these same studies later can have one held back.
+
+    Raises:
+        ConfigError: there are not two different images to learn from and to measure on.
+    """
+    images = {one.patient or one.image_sha256 for one in cases if one.labelled}
+    if len(images) < 2:
+        raise ConfigError(
+            f"{len(images)} of {len(cases)} labelled studies can be learnt from (copies of an "
+            "image count once), so none can be held back to measure on. Submit labels of "
+            f"{' or '.join(request.task.labels.values())} for more studies; {FEWEST_CASES} "
+            "different ones are enough."
+        )
 
 
 def _nothing_to_measure(request: TrainingRequest, split: Split) -> str:
