@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 
 import nibabel as nib
+import numpy as np
 import pytest
 from cobot.datasets.phantom import abdomen_phantom
 
@@ -76,7 +77,9 @@ def test_the_story_of_two_annotators(studies, start_server, client_of, tmp_path)
     assert "Status: 409" in refused.value.msg
     assert "All 3 studies" in refused.value.msg
 
-    label = studies / f"{first['id']}.nii.gz"
+    image = nib.load(studies / f"{first['id']}.nii.gz")
+    label = tmp_path / "label.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones(image.shape, np.uint8), image.affine), label)
     ann.save_label(first["id"], str(label), params={"label_info": [], "model": ""})
     with pytest.raises(MONAILabelClientException):
         ann.next_sample("hybrid", {})
