@@ -8,7 +8,6 @@ import pytest
 from cobot.adapters.store import AdapterStore
 from cobot.errors import CobotError, ConfigError
 from cobot.io import write_label_map
-from cobot.training import training_data
 from cobot.training.corrections import find_corrections
 from cobot.training.slice_cache import SliceCache
 from cobot.training.train import _prepare_run, train_adapter
@@ -96,11 +95,13 @@ def test_labels_that_never_rest_are_refused_in_words(data, tmp_path, request_for
 def test_a_damaged_label_is_told_at_once(data, tmp_path, request_for, monkeypatch):
     studies = datastore(data, tmp_path / "studies", [BOTH, BOTH, BOTH])
     (studies / "labels" / "final" / "1.nii.gz").write_bytes(b"junk")
-    reads = []
-    monkeypatch.setattr(training_data, "patients", lambda folder: reads.append(folder) or {})
+    index, read = SliceCache.index, []
+    monkeypatch.setattr(
+        SliceCache, "index", lambda cache, one: read.append(one.case) or index(cache, one)
+    )
     with pytest.raises(CobotError, match=r"1\.nii\.gz"):
-        train_adapter(request_for(data=studies), lambda now: None)
-    assert len(reads) == 1
+        prepared(request_for(data=studies))
+    assert read == ["0", "1"], "once, for nobody submitted anything meanwhile"
 
 
 def test_a_server_measures_on_cases_held_back_or_not_at_all(data, tmp_path, request_for):

@@ -352,6 +352,9 @@ def _propagated(
         before = run.bench.champion_propagated(champion, task)
         after = run.bench.propagated(file, task)
     except (CobotError, OSError) as error:
+        if run.fabric.world_size > 1:
+            # The others wait for this process's cases: all of them must end.
+            raise
         # The verdict is in force: a label that was changed meanwhile must not call it failed.
         logger.warning("One box propagated was not measured: %s", error)
         return None, None

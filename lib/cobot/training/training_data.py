@@ -12,7 +12,7 @@ from cobot.datasets.patients import patients
 from cobot.errors import CobotError, ConfigError
 from cobot.training.corrections import Correction, find_corrections
 from cobot.training.request import TrainingRequest
-from cobot.training.slice_cache import SliceCache
+from cobot.training.slice_cache import CaseIndex, SliceCache
 from cobot.training.slice_dataset import SliceDataset
 from cobot.training.split import FEWEST_CASES, Split, SplitCase, read_manifest, split_cases
 from cobot.training.task import TrainingTask
@@ -58,7 +58,12 @@ def _prepare(request: TrainingRequest) -> TrainingData:
     cache = SliceCache(
         request.store / "cache", request.task, request.recipe.negative_ratio, request.cache_bytes
     )
-    cases, corrections = _read_unchanged(request, cache)
+    corrections, read = _read_unchanged(request, cache)
+    of_patient = patients(request.data)
+    cases = [
+        SplitCase(case, one.image_sha256, bool(one.drawn), of_patient.get(case, ""))
+        for case, one in read.items()
+    ]
     if request.must_hold_out:
         _require_enough(request, cases)
     split = (
@@ -74,7 +79,7 @@ def _prepare(request: TrainingRequest) -> TrainingData:
             "All these studies were learnt from before, so none can be held back to measure on. "
             "Submit the label of one more."
         )
-    split = _with_unmeasured(split, request.task, cache, corrections)
+    split = _with_unmeasured(split, request.task, read)
     groups = request.task.window_groups()
     train, validation = (
         SliceDataset(cache, [corrections[case] for case in side], groups)
@@ -90,8 +95,8 @@ def _prepare(request: TrainingRequest) -> TrainingData:
 
 def _read_unchanged(
     request: TrainingRequest, cache: SliceCache
-) -> tuple[list[SplitCase], dict[str, Correction]]:
-    """Every case, decoded; begun again where somebody submitted a label meanwhile.
+) -> tuple[dict[str, Correction], dict[str, CaseIndex]]:
+    """Every case by name, decoded; begun again where somebody submitted a label meanwhile.
 
     Reading takes minutes, and a label's values mean what was submitted with it: a new label read
     by the names of the old one would teach wrong structures.
@@ -99,13 +104,13 @@ def _read_unchanged(
     for _ in range(READINGS):
         corrections = _corrections(request)
         try:
-            cases = _split_cases(request, cache, corrections)
+            read = {case: cache.index(one) for case, one in corrections.items()}
         except CobotError:
             if _corrections(request) == corrections:
                 raise
             continue
         if _corrections(request) == corrections:
-            return cases, corrections
+            return corrections, read
         logger.info("A label was submitted while the labels were read; reading again.")
     raise ConfigError(
         f"The labels in {request.data} changed {READINGS} times while they were read; train again "
@@ -119,28 +124,10 @@ def _corrections(request: TrainingRequest) -> dict[str, Correction]:
     return {one.case: one for one in found if one.case not in request.left_out}
 
 
-def _split_cases(
-    request: TrainingRequest, cache: SliceCache, corrections: Mapping[str, Correction]
-) -> list[SplitCase]:
-    """The cases as the split sees them; decodes them."""
-    of_patient = patients(request.data)
-    return [
-        SplitCase(
-            case,
-            cache.checksums(correction)[0],
-            labelled=bool(cache.index(correction).drawn),
-            patient=of_patient.get(case, ""),
-        )
-        for case, correction in corrections.items()
-    ]
-
-
-def _with_unmeasured(
-    split: Split, task: TrainingTask, cache: SliceCache, corrections: Mapping[str, Correction]
-) -> Split:
+def _with_unmeasured(split: Split, task: TrainingTask, read: Mapping[str, CaseIndex]) -> Split:
     """The split; its note tells of structures that are learnt and that no measured case has."""
     learnt, measured = (
-        frozenset[int]().union(*(cache.index(corrections[case]).drawn for case in side))
+        frozenset[int]().union(*(read[case].drawn for case in side))
         for side in (split.train, split.validation)
     )
     if not learnt - measured:
