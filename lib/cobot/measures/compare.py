@@ -74,7 +74,7 @@ def require_met(cases: Sequence[ComparedCase], wanted: Sequence[str]) -> None:
     if any(one.scores.presence is not Presence.NEITHER for one in scores):
         return
     named = sorted({name for case in cases for name in case.left_out})
-    others = f" They name {', '.join(named[:8])}." if named else ""
+    others = f" They name {', '.join(named)}." if named else ""
     raise ConfigError(
         f"No file holds a voxel of {', '.join(wanted)}.{others} Names in files count before "
         "values: write --labels with those."
