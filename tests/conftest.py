@@ -1,6 +1,7 @@
 """What every test shares: a home folder, no display, fp32, and properties that repeat exactly."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -25,3 +26,18 @@ def own_home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COBOT_HOME", str(home))
         yield home
+
+
+@pytest.fixture
+def text_encodings(monkeypatch) -> list[str | None]:
+    """The encodings that files are opened as text with from now on; None is the system's own."""
+    opened: list[str | None] = []
+    plain_open = Path.open
+
+    def spy(path, mode="r", *args, **named):
+        if "b" not in mode:
+            opened.append(named.get("encoding"))
+        return plain_open(path, mode, *args, **named)
+
+    monkeypatch.setattr(Path, "open", spy)
+    return opened

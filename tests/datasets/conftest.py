@@ -120,3 +120,14 @@ def downloads():
         write=write, image=image, mask=mask, regions=regions, tree=tree, phantom=phantom,
         spleen=spleen_download, abdomen=abdomen_download, head_neck=head_neck_download,
     )  # fmt: skip
+
+
+@pytest.fixture
+def source(downloads, tmp_path):
+    """A download of four spleens, one of them without a label."""
+    return downloads.spleen(tmp_path / "download", training=3, test=1)
+
+
+@pytest.fixture
+def studies(tmp_path):
+    return tmp_path / "studies"

@@ -6,10 +6,10 @@ import pytest
 from cobot.datasets.abdomen import ABDOMEN
 from cobot.datasets.catalogue import PUBLIC, dataset, public_dataset
 from cobot.datasets.custom import read_dataset
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import DatasetError
 from cobot.intensity import PRESETS, FixedWindow
 from cobot.planes import acquired_plane, plane_across
-from cobot.training.label_values import plain_name
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 SMALL = """

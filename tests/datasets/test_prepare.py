@@ -26,16 +26,6 @@ from cobot.io.images import read_label_map, read_volume, write_label_map
 PUBLIC = (SPLEEN, SpleenLayout(training=3, test=1))
 
 
-@pytest.fixture
-def source(downloads, tmp_path):
-    return downloads.spleen(tmp_path / "download", training=3, test=1)
-
-
-@pytest.fixture
-def studies(tmp_path):
-    return tmp_path / "studies"
-
-
 def lay_out(source, studies, public=PUBLIC, progress=lambda done, whole: None, **options):
     return prepare(public, (source, studies), Options(**options), progress)
 

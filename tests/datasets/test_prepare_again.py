@@ -17,16 +17,6 @@ PUBLIC = (SPLEEN, SpleenLayout(training=3, test=1))
 
 
 @pytest.fixture
-def source(downloads, tmp_path):
-    return downloads.spleen(tmp_path / "download", training=3, test=1)
-
-
-@pytest.fixture
-def studies(tmp_path):
-    return tmp_path / "studies"
-
-
-@pytest.fixture
 def no_hard_links(monkeypatch):
     """Download and studies on two disks."""
 

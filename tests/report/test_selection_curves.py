@@ -2,7 +2,6 @@
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
 from cobot.report.selection_curves import (
@@ -71,18 +70,9 @@ def test_one_seed_proves_nothing(played, tmp_path):
     assert json.loads(text)["strategies"]["hybrid"]["minus_random"]["low"] is None
 
 
-def test_files_are_written_in_utf_8_whatever_the_system_prefers(played, tmp_path, monkeypatch):
-    opened = []
-    plain_open = Path.open
-
-    def spy(path, mode="r", *args, **named):
-        if "b" not in mode:
-            opened.append(named.get("encoding"))
-        return plain_open(path, mode, *args, **named)
-
-    monkeypatch.setattr(Path, "open", spy)
+def test_files_are_written_in_utf_8_whatever_the_system_prefers(played, tmp_path, text_encodings):
     write_selection(played, tmp_path)
-    assert set(opened) == {"utf-8"}
+    assert set(text_encodings) == {"utf-8"}
 
 
 def test_the_table_and_the_files(played, tmp_path):

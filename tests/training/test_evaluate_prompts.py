@@ -1,7 +1,5 @@
 """Evaluation of prompts: numbers known by hand, and a guard on the shipped weights."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from cobot.datasets.phantom import abdomen_phantom
@@ -116,18 +114,9 @@ def test_the_spread_over_seeds_is_that_of_the_means_of_structures():
     assert spread_over_seeds(scores[:1]) == {}
 
 
-def test_names_are_written_in_utf_8_whatever_the_system_prefers(results, tmp_path, monkeypatch):
-    opened = []
-    plain_open = Path.open
-
-    def spy(path, mode="r", *args, **named):
-        if "b" not in mode:
-            opened.append(named.get("encoding"))
-        return plain_open(path, mode, *args, **named)
-
-    monkeypatch.setattr(Path, "open", spy)
+def test_names_are_written_in_utf_8_whatever_the_system_prefers(results, tmp_path, text_encodings):
     write_scores(flatten({"one": results}), {"model": "tiny", "data": "phantom"}, tmp_path)
-    assert set(opened) == {"utf-8"}
+    assert set(text_encodings) == {"utf-8"}
 
 
 def test_tables_are_written_whole(results, tmp_path):

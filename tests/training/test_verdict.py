@@ -101,9 +101,7 @@ def test_a_label_that_went_meanwhile_does_not_undo_the_verdict(request_for, monk
     assert "not measured: The label is gone." in caplog.text
 
 
-def test_a_run_whose_result_was_removed_replaces_nothing_unasked(
-    request_for, adapter, store, loaded
-):
+def test_a_run_whose_result_was_removed_replaces_nothing_unasked(request_for, adapter, store):
     sure = request_for("lightweight")
     first = train(sure)
     name = first.verdict.version or store.publish(adapter).name

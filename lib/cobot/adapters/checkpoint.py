@@ -142,17 +142,22 @@ def read_adapter(folder: Path) -> AdapterFile:
             tensors = {name: source.get_tensor(name) for name in source.keys()}
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{folder / TENSORS_NAME} cannot be read: {error}.") from error
-    wrong = [name for name, one in tensors.items() if not _usable(one)]
-    if wrong:
-        raise AdapterError(
-            f"{folder / TENSORS_NAME} holds numbers that are NaN, infinite or complex, in "
-            f"{wrong[0]}; expected finite real ones. Copy it again, or train another."
-        )
+    require_finite(tensors, folder / TENSORS_NAME)
     return AdapterFile(config, card, tensors)
 
 
-def _usable(tensor: Tensor) -> bool:
-    return not tensor.is_complex() and bool(torch.isfinite(tensor).all())
+def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that no model can compute with; one of them would spoil every mask.
+
+    Raises:
+        AdapterError: names the file and the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or not torch.isfinite(tensor).all():
+            raise AdapterError(
+                f"{path} holds numbers that are NaN, infinite or complex, in {name}; expected "
+                "finite real ones. Copy it again, or train another."
+            )
 
 
 def check_base(card: AdapterCard, encoder: str, base_sha256: str) -> None:

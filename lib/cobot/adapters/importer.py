@@ -4,13 +4,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from cobot.adapters.card import AdapterCard
-from cobot.adapters.checkpoint import DECODER_PREFIX, AdapterFile
+from cobot.adapters.checkpoint import DECODER_PREFIX, AdapterFile, require_finite
 from cobot.adapters.config import AdapterConfig
 from cobot.errors import AdapterError
 
@@ -33,7 +32,8 @@ def import_lora(path: Path, card: AdapterCard) -> AdapterFile:
             tensor holds what is no finite real number.
     """
     tensors = _read(path)
-    _require_finite(tensors, path)
+    # Once published, it could be made the active version.
+    require_finite(tensors, path)
     decoder = {name: value for name, value in tensors.items() if name.startswith(DECODER_PREFIX)}
     lora = {name: value for name, value in tensors.items() if name not in decoder}
     slots = _slots(lora, path)
@@ -60,16 +60,6 @@ def _read(path: Path) -> dict[str, Tensor]:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{path} cannot be read as safetensors: {error}.") from error
-
-
-def _require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse here what reading refuses: once published, it could be made the active version."""
-    for name, tensor in tensors.items():
-        if tensor.is_complex() or not torch.isfinite(tensor).all():
-            raise AdapterError(
-                f"{path} holds numbers that are NaN, infinite or complex, in {name}; expected "
-                "finite real ones. Copy it again, or ask its owner for another."
-            )
 
 
 def _slots(lora: Mapping[str, Tensor], path: Path) -> int:

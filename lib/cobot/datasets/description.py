@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import DatasetError
 from cobot.geometry import patient_axes
 from cobot.intensity import WindowRule
@@ -126,7 +127,7 @@ def _require_distinct(title: str, names: Sequence[str]) -> None:
     """Training reads labels by name, and takes for one name what people mean as one."""
     first_of: dict[str, str] = {}
     for name in names:
-        meant = _meant(name)
+        meant = plain_name(name)
         if meant in first_of:
             raise DatasetError(
                 f"{title}: labels {first_of[meant]!r} and {name!r} are one name where labels are "
@@ -134,8 +135,3 @@ def _require_distinct(title: str, names: Sequence[str]) -> None:
                 "value; rename one."
             )
         first_of[meant] = name
-
-
-def _meant(name: str) -> str:
-    """As `cobot.training.label_values.plain_name`, which lies in a layer above this one."""
-    return " ".join(name.replace("_", " ").lower().split())

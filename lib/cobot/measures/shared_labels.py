@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import ConfigError
 from cobot.shapes import LabelVoxels
-from cobot.training.label_values import plain_name
 from cobot.volume import LabelMap
 
 

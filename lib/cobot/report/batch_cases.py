@@ -8,6 +8,7 @@ import numpy as np
 
 from cobot.batch.manifest import read_manifest
 from cobot.batch.record import MANIFEST_NAME, CaseRecord
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import CobotError, ConfigError
 from cobot.io import read_label_map
 from cobot.measures.compare import LabelScore, compare_case, stated_rule
@@ -19,7 +20,6 @@ from cobot.report.case_warnings import (
     truth_warnings,
 )
 from cobot.report.plausible_volumes import BatchVolumes
-from cobot.training.label_values import plain_name
 
 MASK = "mask"
 """The kind of output that a page shows."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cobot.batch.paths import input_path
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import CobotError
 from cobot.intensity import IntensityWindow, window_rule
 from cobot.io import read_label_map, read_volume
@@ -21,7 +22,6 @@ from cobot.report.case_pictures import (
     colour_of,
     draw_pictures,
 )
-from cobot.training.label_values import plain_name
 from cobot.volume import LabelMap, Volume
 
 CHART_WIDTH, CHART_HEIGHT = 560.0, 120.0

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cobot.training.label_values import plain_name
+from cobot.datasets.plain_names import plain_name
 
 ADULT_ML: Mapping[str, tuple[float, float]] = {
     "liver": (600.0, 3500.0),

@@ -16,6 +16,7 @@ import uvicorn
 import cobot
 from cobot.adapters.checkpoint import check_base
 from cobot.adapters.choice import ACTIVE
+from cobot.datasets.pairs import IMAGE_SUFFIXES
 from cobot.errors import AdapterError, ConfigError
 from cobot.intensity import window_rule
 from cobot.sam.weights import default_weights_path, file_sha256
@@ -24,7 +25,6 @@ from cobot.server.following import FollowedStore, default_store
 from cobot.server.worker import SERVER_PID
 from cobot.volume import Volume
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SESSION_EXPIRY_S = 12 * 3600
 SHUTDOWN_S = 3

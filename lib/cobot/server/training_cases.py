@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import ConfigError
 from cobot.training.corrections import Correction, find_corrections
-from cobot.training.label_values import plain_name
 from cobot.training.split import FEWEST_CASES
 
 

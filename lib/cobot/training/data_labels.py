@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cobot.atomic import atomic_path
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import ConfigError
 from cobot.intensity import FixedWindow, looks_like_ct
 from cobot.io import read_label_map, read_volume
 from cobot.training.corrections import Correction
-from cobot.training.label_values import plain_name
 from cobot.training.task import TrainingTask
 
 DESCRIPTIONS = ("dataset.json", "manifest.json")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import ConfigError
 from cobot.geometry import acquired_axis
 from cobot.intensity import IntensityWindow, window_rule
@@ -28,7 +29,6 @@ from cobot.training.clicks import (
     corrective_click,
     jittered_box,
 )
-from cobot.training.label_values import plain_name
 from cobot.volume import LabelMap, Volume
 
 BOX_JITTER = 0.05

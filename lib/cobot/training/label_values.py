@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import ConfigError
 from cobot.io import read_label_map
 from cobot.shapes import LabelVoxels
@@ -59,12 +60,3 @@ def read_task_labels(
         if value < len(table):
             table[value] = target
     return table[found.voxels]
-
-
-def plain_name(name: str) -> str:
-    """A structure's name without what people write differently.
-
-    >>> plain_name("Left_Kidney ")
-    'left kidney'
-    """
-    return " ".join(name.replace("_", " ").lower().split())

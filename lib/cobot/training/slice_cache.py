@@ -14,13 +14,14 @@ import numpy as np
 
 from cobot.atomic import atomic_folder
 from cobot.checksum import file_checksum
+from cobot.datasets.plain_names import plain_name
 from cobot.errors import GridMismatchError, WindowError
 from cobot.intensity import IntensityWindow
 from cobot.io import read_volume
 from cobot.planes import Plane
 from cobot.shapes import LabelVoxels, Pixels
 from cobot.training.corrections import Correction
-from cobot.training.label_values import plain_name, read_task_labels
+from cobot.training.label_values import read_task_labels
 from cobot.training.slice_choice import AbsentObject, ChosenSlice, choose_slices
 from cobot.training.task import TrainingTask
 from cobot.volume import Volume

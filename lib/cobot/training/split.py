@@ -29,6 +29,11 @@ class SplitCase:
     patient: str = ""
 
     @property
+    def origin(self) -> str:
+        """The patient, or else the image: cases of one origin count once."""
+        return self.patient or self.image_sha256
+
+    @property
     def bonds(self) -> tuple[str, ...]:
         """What it must not share with a case on the other side; nothing that is empty."""
         bonds = (("image", self.image_sha256), ("patient", self.patient))
@@ -98,11 +103,7 @@ def _to_hold_back(cases: Sequence[SplitCase], sides: Mapping[str, str], fraction
     if len(cases) < FEWEST_CASES:
         return 0
     held = sum(one.labelled and sides.get(one.name) == "validation" for one in cases)
-    free = {
-        one.patient or one.image_sha256
-        for one in cases
-        if one.labelled and sides.get(one.name) != "validation"
-    }
+    free = {one.origin for one in cases if one.labelled and sides.get(one.name) != "validation"}
     return min(max(1, round(fraction * len(cases))) - held, len(free) - 1)
 
 
@@ -167,9 +168,9 @@ def _as_split(cases: Sequence[SplitCase], sides: Mapping[str, str]) -> Split:
     if train and validation:
         return Split(train, validation)
     if train:
-        images = {case.image_sha256 for case in cases if case.labelled}
+        origins = {case.origin for case in cases if case.labelled}
         note = (
-            f"{len(images)} labelled image(s) are too few to hold one back: all are trained on, "
+            f"{len(origins)} labelled image(s) are too few to hold one back: all are trained on, "
             "the Dice is of the training cases themselves, and training does not stop early."
         )
         return Split(train, train, note)

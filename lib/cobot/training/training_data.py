@@ -143,10 +143,10 @@ def _require_enough(request: TrainingRequest, cases: Sequence[SplitCase]) -> Non
     Raises:
         ConfigError: there are not two different images to learn from and to measure on.
     """
-    images = {one.patient or one.image_sha256 for one in cases if one.labelled}
-    if len(images) < 2:
+    origins = {one.origin for one in cases if one.labelled}
+    if len(origins) < 2:
         raise ConfigError(
-            f"{len(images)} of {len(cases)} labelled studies can be learnt from (copies of an "
+            f"{len(origins)} of {len(cases)} labelled studies can be learnt from (copies of an "
             "image count once), so none can be held back to measure on. Submit labels of "
             f"{' or '.join(request.task.labels.values())} for more studies; {FEWEST_CASES} "
             "different ones are enough."
