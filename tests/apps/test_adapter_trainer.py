@@ -117,3 +117,17 @@ def test_two_servers_on_one_store_take_turns(make, tmp_path, trainer_module, mon
         pytest.raises(ConfigError, match="Another server's training writes to"),
     ):
         trainer(dict(QUICK), None)
+
+
+def test_the_report_of_another_servers_training_is_not_replaced(
+    make, tmp_path, trainer_module, monkeypatch
+):
+    trainer = make()
+    monkeypatch.setattr(trainer_module, "LOCK_WAIT_S", 0.1)
+    (tmp_path / "store").mkdir()
+    with (
+        FileLock(tmp_path / "store" / trainer_module.LOCK_NAME),
+        pytest.raises(ConfigError, match="Another server's training writes to"),
+    ):
+        trainer.get_ready(dict(QUICK))
+    assert report_of(tmp_path) is None

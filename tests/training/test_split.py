@@ -1,10 +1,13 @@
 """A case never changes sides; a side is never guessed."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillWaiting
 
 import pytest
 from cobot.errors import ConfigError
 from cobot.training.split import SplitCase, read_manifest, split_cases
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +66,22 @@ def test_a_renamed_or_rewritten_image_is_known_again(tmp_path):
     again = split_cases([*renamed, *rewritten], 0.3, record)
     held = {name.removeprefix("new") for name in again.validation}
     assert held == set(first.validation)
+
+
+def test_of_two_trainings_that_begin_at_once_one_waits_for_the_others_split(tmp_path):
+    record = tmp_path / "split.json"
+    sides = ("validation", "validation", "train")
+    other = [
+        {"name": one.name, "image_sha256": one.image_sha256, "side": side}
+        for one, side in zip(cases(1, 2, 3), sides, strict=True)
+    ]
+    with ThreadPoolExecutor() as pool:
+        with FileLock(tmp_path / ".split.json.lock"):
+            mine = pool.submit(split_cases, cases(1, 2, 3), 0.2, record)
+            with pytest.raises(StillWaiting):
+                mine.result(timeout=0.5)
+            record.write_text(json.dumps({"cases": other}))
+        assert mine.result().validation == tuple(one.name for one in cases(1, 2))
 
 
 def test_a_damaged_record_is_not_overwritten(tmp_path):

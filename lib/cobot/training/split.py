@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from cobot.atomic import atomic_path
 from cobot.errors import ConfigError
 
@@ -80,7 +82,19 @@ def split_cases(cases: Sequence[SplitCase], fraction: float, record: Path) -> Sp
     if not 0 < fraction < 1:
         raise ConfigError(f"The validation fraction {fraction} must lie between 0 and 1.")
     require_single_names(cases)
-    known = _read(record)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    # Two trainings that begin at once must not each put the same case on another side.
+    with FileLock(record.with_name(f".{record.name}.lock")):
+        known = _read(record)
+        sides = _decide(cases, fraction, known)
+        _write(record, known, cases, sides)
+    return _as_split(cases, sides)
+
+
+def _decide(
+    cases: Sequence[SplitCase], fraction: float, known: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
+    """The side of each case: as it was, or by its bonds, or as many as are wanted held back."""
     sides = {case.name: side for case in cases if (side := _known_side(case, known))}
     fresh = sorted(
         (case for case in cases if case.name not in sides),
@@ -94,8 +108,7 @@ def split_cases(cases: Sequence[SplitCase], fraction: float, record: Path) -> Sp
         sides[case.name] = side or ("validation" if takes else "train")
         bound |= dict.fromkeys(case.bonds, sides[case.name])
         wanted -= sides[case.name] == "validation"
-    _write(record, known, cases, sides)
-    return _as_split(cases, sides)
+    return sides
 
 
 def _to_hold_back(cases: Sequence[SplitCase], sides: Mapping[str, str], fraction: float) -> int:
@@ -218,6 +231,5 @@ def _write(
     ]
     if not added:
         return
-    record.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(record) as temporary:
         temporary.write_text(json.dumps({"cases": [*known, *added]}, indent=2), encoding="utf-8")

@@ -93,7 +93,9 @@ class AdapterTrainer(TrainTask):
         if options.continue_active:
             self._require_active()
         epochs = options.training_recipe.epochs
-        write_report(TrainingReport.starting(epochs, cases.notes), self._report_path)
+        # The report of a training that another server runs there is not this one's to replace.
+        with self._alone():
+            write_report(TrainingReport.starting(epochs, cases.notes), self._report_path)
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, object]:
         """Train, and publish what is not worse than the active version; returns the figures.
@@ -148,7 +150,7 @@ class AdapterTrainer(TrainTask):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other training writes to the store meanwhile, whoever started it.
+        """No other server's training writes to the store meanwhile.
 
         Raises:
             ConfigError: one does.
