@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK as sitk
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -76,3 +78,27 @@ def write_slice(folder: Path, hu: np.ndarray, number: int, fields: dict[str, obj
 def hu() -> np.ndarray:
     """Return five slices of 4 rows and 3 columns in HU, every value different."""
     return np.arange(60, dtype=np.int16).reshape(4, 3, 5) * 20 - 1000
+
+
+@pytest.fixture
+def compress() -> Callable[[list[Path], str], None]:
+    """Return a function that replaces the pixels of files by what GDCM makes of them."""
+    return compress_slices
+
+
+def compress_slices(files: list[Path], compressor: str) -> None:
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        writer = sitk.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetCompressor(compressor)
+        writer.UseCompressionOn()
+        writer.SetFileName(str(file.with_suffix(".encoded.dcm")))
+        pixels = dataset.pixel_array
+        writer.Execute(sitk.GetImageFromArray(pixels.reshape(-1, *pixels.shape[-2:])))
+        encoded = pydicom.dcmread(file.with_suffix(".encoded.dcm"))
+        file.with_suffix(".encoded.dcm").unlink()
+        dataset.PixelData = encoded.PixelData
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
+        dataset.save_as(file)

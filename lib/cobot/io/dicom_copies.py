@@ -12,7 +12,7 @@ import numpy as np
 from cobot.errors import ImageReadError
 from cobot.io.dicom_entry import DicomEntry
 from cobot.io.dicom_headers import read_dataset
-from cobot.io.dicom_pixels import read_pixels
+from cobot.io.dicom_pixels import read_slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _same_picture(first: Path, second: Path) -> bool:
         return True
     try:
         same_header = read_dataset(first) == read_dataset(second)
-        return same_header and np.array_equal(read_pixels(first), read_pixels(second))
+        return same_header and np.array_equal(read_slices(first), read_slices(second))
     except ImageReadError:
         return False
 
@@ -75,7 +75,7 @@ def _clash(files: Sequence[DicomEntry], root: Path) -> str | None:
         if entry.study != files[0].study:
             return _contradiction(files[0], entry, "different StudyInstanceUIDs", root)
         first = places.setdefault(entry.position, entry) if entry.position else entry
-        if first.path.parent != entry.path.parent and first.orientation == entry.orientation:
+        if first.path.parent != entry.path.parent and first.orientations == entry.orientations:
             return _contradiction(first, entry, "the same position", root)
     return None
 

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +10,19 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from cobot.errors import ImageReadError
-from cobot.io.dicom_headers import is_image, read_dataset, storage_class
+from cobot.io.dicom_frames import GROUP_TAGS
+from cobot.io.dicom_headers import (
+    is_enhanced,
+    is_image,
+    read_dataset,
+    slices_of,
+    storage_class,
+)
 
 SCAN_TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
     *("ImageType", "SeriesDescription", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
-    *("ImagePositionPatient", "ImageOrientationPatient"),
+    *("ImagePositionPatient", "ImageOrientationPatient", *GROUP_TAGS),
 )
 LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
 LOCALIZER_WORDS = re.compile(r"locali[sz]er|scout|topogram|surview|scanogram|survey", re.I)
@@ -30,10 +38,13 @@ class DicomEntry:
         study: StudyInstanceUID.
         instance: SOPInstanceUID.
         modality: as written in the file.
-        position: ImagePositionPatient to a hundredth of a millimetre; empty where there is none.
-        orientation: ImageOrientationPatient to a tenth, which is enough to tell planes apart.
+        slices: how many slices it holds: one, or the frames of an enhanced image.
+        position: ImagePositionPatient to a hundredth of a millimetre; empty where there is none, or
+            one for each frame.
+        orientations: ImageOrientationPatient of all slices to a tenth, which is enough to tell
+            planes apart.
         no_slice: why the file is not a slice of a volume; empty where it is one.
-        multi_frame: a picture of several frames, which is not read here.
+        unread_frames: a picture of several frames that are no slices to be read here.
         called_localizer: the description of its series speaks of a scout.
         is_directory: a DICOMDIR, which lists other files.
     """
@@ -43,10 +54,11 @@ class DicomEntry:
     study: str
     instance: str
     modality: str
+    slices: int
     position: tuple[float, ...]
-    orientation: tuple[float, ...]
+    orientations: frozenset[tuple[float, ...]]
     no_slice: str
-    multi_frame: bool
+    unread_frames: bool
     called_localizer: bool
     is_directory: bool
 
@@ -83,38 +95,40 @@ def read_entry(path: Path) -> DicomEntry:
 
 
 def _entry(dataset: Dataset, path: Path) -> DicomEntry:
+    slices = slices_of(dataset, path)
     return DicomEntry(
         path=path,
         series=str(dataset.get("SeriesInstanceUID") or ""),
         study=str(dataset.get("StudyInstanceUID") or ""),
         instance=str(dataset.get("SOPInstanceUID") or ""),
         modality=str(dataset.get("Modality") or ""),
+        slices=len(slices),
         position=_rounded(dataset, "ImagePositionPatient", 2),
-        orientation=_rounded(dataset, "ImageOrientationPatient", 1),
-        no_slice=_no_slice(dataset),
-        multi_frame=is_image(dataset) and _is_multi_frame(dataset),
+        orientations=frozenset(_rounded(one, "ImageOrientationPatient", 1) for one in slices),
+        no_slice=_no_slice(dataset, slices),
+        unread_frames=is_image(dataset) and _has_unread_frames(dataset),
         called_localizer=bool(LOCALIZER_WORDS.search(str(dataset.get("SeriesDescription") or ""))),
         is_directory=storage_class(dataset) == MediaStorageDirectoryStorage,
     )
 
 
-def _no_slice(dataset: Dataset) -> str:
+def _no_slice(dataset: Dataset, slices: Sequence[Dataset]) -> str:
     storage = storage_class(dataset).name or "no SOP class"
     if not is_image(dataset):
         return f"{storage}, which holds no pictures"
     if LOCALIZER_TYPES & {str(word).upper() for word in dataset.get("ImageType") or ()}:
         return "localizer"
-    if _is_multi_frame(dataset):
+    if _has_unread_frames(dataset):
         return f"multi-frame {storage}; convert it to NIfTI, for example with dcm2niix"
     if int(dataset.get("SamplesPerPixel") or 1) != 1:
         return f"colour {storage}"
-    if "Rows" in dataset and not dataset.get("ImagePositionPatient"):
+    if "Rows" in dataset and not all(one.get("ImagePositionPatient") for one in slices):
         return f"{storage} without a place in the patient, such as a screenshot or a radiograph"
     return ""
 
 
-def _is_multi_frame(dataset: Dataset) -> bool:
-    return int(dataset.get("NumberOfFrames") or 1) != 1
+def _has_unread_frames(dataset: Dataset) -> bool:
+    return int(dataset.get("NumberOfFrames") or 1) != 1 and not is_enhanced(dataset)
 
 
 def _rounded(dataset: Dataset, field: str, digits: int) -> tuple[float, ...]:

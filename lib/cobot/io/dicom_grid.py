@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
@@ -34,6 +35,10 @@ UNEVEN_FRACTION = 0.1
 NAMED_FILES = 3
 """How many file names of each kind a message lists."""
 
+SPLIT_FILE = (
+    "A file of several phases, echoes or stacks must be split first, for example with dcm2niix."
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SliceGrid:
@@ -46,6 +51,11 @@ class SliceGrid:
 
     slices: tuple[SliceHeader, ...]
     affine: Affine
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, each once, in the order of their first slices."""
+        return tuple(dict.fromkeys(header.path for header in self.slices))
 
 
 def slice_grid(headers: Sequence[SliceHeader]) -> SliceGrid:
@@ -98,16 +108,17 @@ def _require_alike(headers: Sequence[SliceHeader]) -> None:
         if others:
             raise ImageReadError(
                 f"{first.path.parent} holds {what}: {_names([h for h in headers if agrees(h)])} "
-                f"against {_names(others)}. {cure}"
+                f"against {_names(others)}. {_cure(first, others[0], cure)}"
             )
 
 
 def _require_apart(slices: Sequence[SliceHeader], heights_mm: Float64[np.ndarray, " n"]) -> None:
+    cure = "Remove the copy, or the second phase or echo, from the folder."
     for below, above, gap_mm in zip(slices, slices[1:], np.diff(heights_mm), strict=False):
         if gap_mm < DUPLICATE_MM:
             raise ImageReadError(
-                f"{below.path} and {above.path.name} lie at the same position; expected one slice "
-                "at each. Remove the copy, or the second phase or echo, from the folder."
+                f"{below.place} and {above.name} lie at the same position; expected one slice at "
+                f"each. {_cure(below, above, cure)}"
             )
 
 
@@ -123,8 +134,8 @@ def _require_upright(slices: Sequence[SliceHeader], heights_mm: Float64[np.ndarr
         worst = int(np.argmax(drift_mm - allowed_mm))
         degrees = np.degrees(np.arctan2(drift_mm[worst], heights_mm[worst] - heights_mm[0]))
         raise ImageReadError(
-            f"{slices[worst].path} lies {drift_mm[worst]:.2f} mm beside the stack that starts at "
-            f"{slices[0].path.name} ({degrees:.1f} degrees): a tilted gantry or files of several "
+            f"{slices[worst].place} lies {drift_mm[worst]:.2f} mm beside the stack that starts at "
+            f"{slices[0].name} ({degrees:.1f} degrees): a tilted gantry or files of several "
             "stacks. Resample the series to an upright grid first, for example with dcm2niix."
         )
 
@@ -134,22 +145,23 @@ def _require_even(slices: Sequence[SliceHeader], heights_mm: Float64[np.ndarray,
     if len(gaps_mm) == 0:
         return
     usual_mm = float(np.median(gaps_mm))
+    again = "Copy the whole series again."
     holes = np.flatnonzero(gaps_mm > MISSING_FACTOR * usual_mm)
     if len(holes):
         between = "; ".join(
-            f"{slices[hole].path.name} and {slices[hole + 1].path.name} ({gaps_mm[hole]:.2f} mm)"
+            f"{slices[hole].name} and {slices[hole + 1].name} ({gaps_mm[hole]:.2f} mm)"
             for hole in holes[:NAMED_FILES]
         )
         raise ImageReadError(
             f"{slices[0].path.parent} misses slices between {between}; the usual distance is "
-            f"{usual_mm:.2f} mm. Copy the whole series again."
+            f"{usual_mm:.2f} mm. {_cure(slices[holes[0]], slices[holes[0] + 1], again)}"
         )
     even_mm = np.linspace(heights_mm[0], heights_mm[-1], len(heights_mm))
     off_mm = np.abs(heights_mm - even_mm)
     worst = int(np.argmax(off_mm))
     if off_mm[worst] > UNEVEN_FRACTION * usual_mm:
         raise ImageReadError(
-            f"{slices[worst].path} lies {off_mm[worst]:.2f} mm off an even grid of "
+            f"{slices[worst].place} lies {off_mm[worst]:.2f} mm off an even grid of "
             f"{usual_mm:.2f} mm; expected equal distances between slices. Copy the whole series "
             "again, or resample it to even slices first."
         )
@@ -163,7 +175,7 @@ def _affine(slices: Sequence[SliceHeader], heights_mm: Float64[np.ndarray, " n"]
         across_mm = first.thickness_mm
     else:
         raise ImageReadError(
-            f"{first.path} is a single slice without SliceThickness; "
+            f"{first.place} is a single slice without SliceThickness; "
             "give the folder of the whole series."
         )
     row_mm, col_mm = first.spacing_mm
@@ -175,7 +187,12 @@ def _affine(slices: Sequence[SliceHeader], heights_mm: Float64[np.ndarray, " n"]
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
+def _cure(one: SliceHeader, other: SliceHeader, cure: str) -> str:
+    """What helps where two slices do not go together; those of one file cannot be sorted out."""
+    return SPLIT_FILE if one.path == other.path else cure
+
+
 def _names(headers: Sequence[SliceHeader]) -> str:
-    names = sorted(header.path.name for header in headers)
+    names = sorted(header.name for header in headers)
     more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
     return ", ".join(names[:NAMED_FILES]) + more

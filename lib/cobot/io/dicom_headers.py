@@ -13,21 +13,24 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from cobot.errors import ImageReadError
+from cobot.io.dicom_frames import ENHANCED, GROUP_TAGS, frames_of
 
 GEOMETRY_TAGS = (
     *("SOPClassUID", "Modality", "SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept"),
+    *GROUP_TAGS,
 )
 PREAMBLE_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SliceHeader:
-    """Where one DICOM file says that its picture lies.
+    """Where one DICOM file, or one frame of it, says that its picture lies.
 
     Attributes:
         path: the file.
+        frame: its number in an enhanced image, from 1; None where the file is the slice.
         series: SeriesInstanceUID; may be empty in de-identified files.
         shape: rows, columns.
         position_lps_mm: centre of the first pixel (ImagePositionPatient).
@@ -37,12 +40,23 @@ class SliceHeader:
     """
 
     path: Path
+    frame: int | None
     series: str
     shape: tuple[int, int]
     position_lps_mm: Float64[np.ndarray, "3"]
     orientation_lps: Float64[np.ndarray, "2 3"]
     spacing_mm: tuple[float, float]
     thickness_mm: float | None
+
+    @property
+    def name(self) -> str:
+        """The file's name, with the frame where there is one, as messages say it."""
+        return _named(self.path.name, self.frame)
+
+    @property
+    def place(self) -> str:
+        """The same with the folder."""
+        return _named(str(self.path), self.frame)
 
     @property
     def normal_lps(self) -> Float64[np.ndarray, "3"]:
@@ -102,71 +116,98 @@ def is_image(dataset: Dataset) -> bool:
     return "Image Storage" in storage.name
 
 
-def slice_header(dataset: Dataset, path: Path) -> SliceHeader:
-    """Check one file's fields and put them into numbers.
+def is_enhanced(dataset: Dataset) -> bool:
+    """Whether the file holds the slices of a CT or MR volume as its frames."""
+    return storage_class(dataset) in ENHANCED
+
+
+def slices_of(dataset: Dataset, path: Path) -> list[Dataset]:
+    """The slices that one file holds: itself, or the frames of an enhanced image.
 
     Raises:
-        ImageReadError: several frames, colours, or a field of the geometry missing or unusable.
+        ImageReadError: as for `frames_of`.
     """
-    if _count(dataset, "NumberOfFrames", path) != 1:
+    return frames_of(dataset, path) if is_enhanced(dataset) else [dataset]
+
+
+def slice_headers(dataset: Dataset, path: Path) -> list[SliceHeader]:
+    """Check the fields of one file's slices and put them into numbers.
+
+    Raises:
+        ImageReadError: several frames of another kind than enhanced CT and MR, colours, or a field
+            of the geometry missing or unusable.
+    """
+    slices = slices_of(dataset, path)
+    frames = range(1, len(slices) + 1) if is_enhanced(dataset) else [None]
+    return [_slice_header(one, path, frame) for one, frame in zip(slices, frames, strict=True)]
+
+
+def _slice_header(dataset: Dataset, path: Path, frame: int | None) -> SliceHeader:
+    place = _named(str(path), frame)
+    if _count(dataset, "NumberOfFrames", place) != 1:
         raise ImageReadError(
-            f"{path} is a multi-frame DICOM file; expected one slice a file. "
-            "Convert it to NIfTI, for example with dcm2niix."
+            f"{place} is a multi-frame DICOM file, and no enhanced CT or MR; expected those, or "
+            "one slice a file. Convert it to NIfTI, for example with dcm2niix."
         )
-    if _count(dataset, "SamplesPerPixel", path) != 1:
+    if _count(dataset, "SamplesPerPixel", place) != 1:
         raise ImageReadError(
-            f"{path} is a colour picture; expected one grey value a pixel. "
+            f"{place} is a colour picture; expected one grey value a pixel. "
             "Choose the original CT or MR series."
         )
     if not (dataset.get("Rows") and dataset.get("Columns")):
         raise ImageReadError(
-            f"{path} says that it is an image but not of which size; it is cut short. "
+            f"{place} says that it is an image but not of which size; it is cut short. "
             "Copy it again."
         )
-    orientation = np.array(_numbers(dataset, "ImageOrientationPatient", 6, path)).reshape(2, 3)
+    orientation = np.array(_numbers(dataset, "ImageOrientationPatient", 6, place)).reshape(2, 3)
     # 1e-3 of rounding is what files with three decimals need.
     if not np.allclose(orientation @ orientation.T, np.eye(2), atol=2e-3):
         raise ImageReadError(
-            f"{path}: ImageOrientationPatient {orientation.ravel().tolist()} is not two "
+            f"{place}: ImageOrientationPatient {orientation.ravel().tolist()} is not two "
             "perpendicular unit vectors; export the series again from the archive."
         )
-    row_mm, col_mm = _numbers(dataset, "PixelSpacing", 2, path)
+    row_mm, col_mm = _numbers(dataset, "PixelSpacing", 2, place)
     if row_mm <= 0 or col_mm <= 0:
         raise ImageReadError(
-            f"{path}: PixelSpacing {[row_mm, col_mm]} mm must be positive; "
+            f"{place}: PixelSpacing {[row_mm, col_mm]} mm must be positive; "
             "export the series again from the archive."
         )
     return SliceHeader(
         path=path,
+        frame=frame,
         series=str(dataset.get("SeriesInstanceUID") or ""),
         shape=(int(dataset.Rows), int(dataset.Columns)),
-        position_lps_mm=np.array(_numbers(dataset, "ImagePositionPatient", 3, path)),
+        position_lps_mm=np.array(_numbers(dataset, "ImagePositionPatient", 3, place)),
         orientation_lps=orientation / np.linalg.norm(orientation, axis=1, keepdims=True),
         spacing_mm=(row_mm, col_mm),
         thickness_mm=_thickness(dataset),
     )
 
 
-def _numbers(dataset: Dataset, field: str, count: int, path: Path) -> list[float]:
+def _named(file: str, frame: int | None) -> str:
+    return file if frame is None else f"{file} frame {frame}"
+
+
+def _numbers(dataset: Dataset, field: str, count: int, place: str) -> list[float]:
     try:
         numbers = [float(number) for number in dataset.get(field) or ()]
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise ImageReadError(
-            f"{path} has no usable {field} ({count} numbers expected), so its place in the "
+            f"{place} has no usable {field} ({count} numbers expected), so its place in the "
             "patient is unknown; export the original series, not screenshots or reports."
         )
     return numbers
 
 
-def _count(dataset: Dataset, field: str, path: Path) -> int:
+def _count(dataset: Dataset, field: str, place: str) -> int:
     """A number that files with one of a thing leave out."""
     try:
         return int(dataset.get(field) or 1)
     except (TypeError, ValueError) as error:
         raise ImageReadError(
-            f"{path} has no usable {field} (one whole number expected); export the series again "
+            f"{place} has no usable {field} (one whole number expected); export the series again "
             "from the archive."
         ) from error
 

@@ -1,6 +1,8 @@
-"""The pixels of one DICOM slice in its modality's units (Hounsfield units for CT)."""
+"""The pixels of DICOM slices in their modality's units (Hounsfield units for CT)."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pydicom
@@ -8,23 +10,31 @@ import SimpleITK as sitk
 from jaxtyping import Shaped
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
 
 from cobot.errors import ImageReadError
+from cobot.io.dicom_frames import GROUP_TAGS, frames_of
+from cobot.io.dicom_headers import is_enhanced
 from cobot.shapes import Pixels
 
 PIXEL_TAGS = (
     *("SOPClassUID", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PixelData"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"),
+    *GROUP_TAGS,
 )
+Stored = Shaped[np.ndarray, "*frame row col"]
+"""Values as the file holds them: of one slice, or of all frames."""
+
 DECODERS = "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
 
 
-def read_pixels(path: Path) -> Pixels:
-    """Read one slice, rows by columns, RescaleSlope and RescaleIntercept applied.
+def read_slices(path: Path) -> Sequence[Pixels]:
+    """Read the slices of one file, rows by columns, RescaleSlope and RescaleIntercept applied.
 
     Returns:
-        int32 where slope and intercept are whole numbers, else float64.
+        One slice, or those of an enhanced image in the order of its frames: each int32 where its
+        slope and intercept are whole numbers, else float64.
 
     Raises:
         ImageReadError: no pixel data, cut short, or compressed in a way nothing here can decode.
@@ -35,13 +45,54 @@ def read_pixels(path: Path) -> Pixels:
         raise _damaged(path, error) from error
     if not dataset.get("PixelData"):
         raise ImageReadError(f"{path} has no pixel data; export the series again with its images.")
-    # GDCM inverts MONOCHROME1, which says how to show values, before it rescales them.
-    if _is_compressed(dataset) and dataset.get("PhotometricInterpretation") != "MONOCHROME1":
-        decoded = _decode_with_gdcm(path)
-        if decoded is not None:
-            return decoded
+    if is_enhanced(dataset):
+        return _read_frames(dataset, path)
+    decoded = _decode_with_gdcm(path) if _is_for_gdcm(dataset) else None
+    if decoded is not None:
+        (pixels,) = decoded
+        return [pixels.astype(np.int32) if pixels.dtype.kind in "iu" else pixels]
     stored = _stored_bits(_decode_with_pydicom(dataset, path), dataset)
-    return _rescale(stored, *_slope_and_intercept(dataset, path))
+    return [_rescale(stored, *_slope_and_intercept(dataset, path))]
+
+
+def _read_frames(dataset: Dataset, path: Path) -> list[Pixels]:
+    """The frames of an enhanced image, of which each may be rescaled in its own way."""
+    frames = frames_of(dataset, path)
+    decoded = _decode_frames_with_gdcm(dataset) if _is_for_gdcm(dataset) else None
+    if decoded is None:
+        decoded = _stored_bits(_decode_with_pydicom(dataset, path), dataset)
+    stored = decoded.reshape(-1, *decoded.shape[-2:])
+    if len(stored) != len(frames):
+        raise ImageReadError(
+            f"{path} holds {len(stored)} pictures, its header says {len(frames)}; export it again."
+        )
+    return [
+        _rescale(pixels, *_slope_and_intercept(frame, path))
+        for pixels, frame in zip(stored, frames, strict=True)
+    ]
+
+
+def _decode_frames_with_gdcm(dataset: Dataset) -> Shaped[np.ndarray, "frame row col"] | None:
+    """Stored values: GDCM would rescale all frames alike, so it gets the pixels without groups."""
+    bare = Dataset()
+    bare.update({tag: dataset[tag] for tag in dataset.keys()})
+    for keyword in GROUP_TAGS:
+        bare.pop(keyword, None)
+    bare.file_meta = pydicom.dataset.FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    bare.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+    bare.SOPInstanceUID = generate_uid()
+    bare.is_little_endian, bare.is_implicit_VR = True, False
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "frames.dcm"
+        bare.save_as(file, write_like_original=False)
+        return _decode_with_gdcm(file)
+
+
+def _is_for_gdcm(dataset: Dataset) -> bool:
+    # GDCM inverts MONOCHROME1, which says how to show values, before it rescales them.
+    shown_inverted = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
+    return _is_compressed(dataset) and not shown_inverted
 
 
 def _is_compressed(dataset: Dataset) -> bool:
@@ -49,8 +100,8 @@ def _is_compressed(dataset: Dataset) -> bool:
     return syntax is not None and bool(pydicom.uid.UID(str(syntax)).is_compressed)
 
 
-def _decode_with_gdcm(path: Path) -> Pixels | None:
-    """The slice decoded by GDCM, rescaled already; None where it cannot.
+def _decode_with_gdcm(path: Path) -> Shaped[np.ndarray, "frame row col"] | None:
+    """The slices decoded by GDCM, rescaled already; None where it cannot.
 
     It is several times faster than Pillow and can read lossless JPEG.
     """
@@ -61,13 +112,12 @@ def _decode_with_gdcm(path: Path) -> Pixels | None:
         array = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError:
         return None
-    pixels: Pixels = array.reshape(array.shape[-2:])
-    return pixels.astype(np.int32) if pixels.dtype.kind in "iu" else pixels
+    return array.reshape(-1, *array.shape[-2:])
 
 
-def _decode_with_pydicom(dataset: Dataset, path: Path) -> Pixels:
+def _decode_with_pydicom(dataset: Dataset, path: Path) -> Stored:
     try:
-        pixels: Pixels = dataset.pixel_array
+        pixels: Stored = dataset.pixel_array
     except (RuntimeError, NotImplementedError) as error:
         syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID"))).name
         raise ImageReadError(
@@ -80,7 +130,7 @@ def _decode_with_pydicom(dataset: Dataset, path: Path) -> Pixels:
     return pixels
 
 
-def _stored_bits(stored: Pixels, dataset: Dataset) -> Pixels:
+def _stored_bits(stored: Stored, dataset: Dataset) -> Stored:
     """The bits that are the value, its sign spread; beside them lie overlays, or anything."""
     allocated = 8 * stored.itemsize
     bits = int(dataset.get("BitsStored") or allocated)

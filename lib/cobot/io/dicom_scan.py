@@ -44,8 +44,8 @@ class SkippedSeries:
         name: its folder and SeriesInstanceUID, or the file, below the scanned folder.
         reason: what it is, and the cure where there is one.
         fault: True where a person should look at it (damaged, forbidden, contradictory, or a CT or
-            MR of several frames a file); False where it simply is not a volume, such as a report
-            or a scout.
+            MR of several frames a file that is no enhanced image); False where it simply is not a
+            volume, such as a report or a scout.
     """
 
     name: str
@@ -79,7 +79,7 @@ def scan_series(
     Args:
         folder: the root of any tree of folders.
         modalities: other modalities are skipped.
-        min_slices: series of fewer files are skipped.
+        min_slices: series of fewer slices are skipped.
 
     Raises:
         ImageReadError: `folder` is no folder.
@@ -179,7 +179,7 @@ def _series(
     for reason in dict.fromkeys(entry.no_slice for entry in files if entry.no_slice):
         alike = [entry for entry in files if entry.no_slice == reason]
         # A CT that would be segmented if only it were stored otherwise.
-        fault = any(entry.multi_frame and entry.modality in modalities for entry in alike)
+        fault = any(entry.unread_frames and entry.modality in modalities for entry in alike)
         skipped.append(SkippedSeries(name, f"{len(alike)} x {reason}", fault))
     slices = [entry for entry in files if not entry.no_slice]
     if not slices:
@@ -202,11 +202,12 @@ def _not_wanted(
 ) -> str | None:
     if modality and modality not in modalities:
         return f"modality {modality}; segmented are {', '.join(modalities)}"
-    orientations = {entry.orientation for entry in files}
+    slices = sum(entry.slices for entry in files)
+    orientations = frozenset[tuple[float, ...]]().union(*(entry.orientations for entry in files))
     if len(orientations) > 1 and all(entry.called_localizer for entry in files):
-        return f"a localizer: {len(files)} pictures in {len(orientations)} orientations"
-    if len(files) < min_slices:
-        return f"{len(files)} slices; expected at least {min_slices}"
+        return f"a localizer: {slices} pictures in {len(orientations)} orientations"
+    if slices < min_slices:
+        return f"{slices} slices; expected at least {min_slices}"
     return None
 
 

@@ -21,14 +21,8 @@ from cobot.atomic import atomic_path
 from cobot.errors import GridMismatchError, ImageReadError
 from cobot.io.dicom_algorithm import MAKER, Algorithm, unique_long_strings
 from cobot.io.dicom_codes import ARTIFICIAL_INTELLIGENCE, structure_code
-from cobot.io.dicom_source import (
-    PATIENT_TAGS,
-    STUDY_TAGS,
-    DicomSource,
-    carry_patient,
-    labels_with_voxels,
-    read_source,
-)
+from cobot.io.dicom_seg_source import highdicom_sources, in_source_order
+from cobot.io.dicom_source import DicomSource, carry_patient, labels_with_voxels, read_source
 from cobot.shapes import LabelVoxels
 from cobot.volume import LARGEST_LABEL, LabelMap
 
@@ -139,10 +133,9 @@ def _segmentation(
     labels: dict[int, str],
     algorithm: Algorithm,
 ) -> hd.seg.Segmentation:
-    across_mm = float(np.linalg.norm(images.grid.affine[:3, 2]))
     return hd.seg.Segmentation(
-        source_images=[_as_source(dataset, across_mm) for dataset in images.slices],
-        pixel_array=segments,
+        source_images=highdicom_sources(images),
+        pixel_array=segments[in_source_order(images)],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=_segments(labels, algorithm),
         series_instance_uid=generate_uid(),
@@ -158,24 +151,6 @@ def _segmentation(
         content_description="Segmentation for research, not for clinical use",
         series_description=algorithm.name,
     )
-
-
-def _as_source(dataset: Dataset, across_mm: float) -> Dataset:
-    """A slice as highdicom wants it: measured, one frame, and without the patient.
-
-    It would log an unusual patient's name; patient and study are carried over afterwards. Given
-    other measures than its images', it would no longer name the image under each frame.
-    """
-    plain = Dataset()
-    plain.update(dataset)
-    for keyword in (*PATIENT_TAGS, *STUDY_TAGS):
-        setattr(plain, keyword, None)
-    if "NumberOfFrames" in plain:
-        del plain.NumberOfFrames
-    # Six decimals fit into the 16 characters of a decimal string.
-    plain.SliceThickness = round(float(dataset.get("SliceThickness") or across_mm), 6)
-    plain.SpacingBetweenSlices = round(across_mm, 6)
-    return plain
 
 
 def _segments(labels: dict[int, str], algorithm: Algorithm) -> list[hd.seg.SegmentDescription]:

@@ -1,14 +1,15 @@
 """A folder of DICOM slices as one volume."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from cobot.errors import ImageReadError
 from cobot.io.dicom_grid import SliceGrid, slice_grid
-from cobot.io.dicom_headers import SliceHeader, is_dicom, is_image, read_dataset, slice_header
-from cobot.io.dicom_pixels import read_pixels
+from cobot.io.dicom_headers import SliceHeader, is_dicom, is_image, read_dataset, slice_headers
+from cobot.io.dicom_pixels import read_slices
 from cobot.io.unreadable import named_refusals
 from cobot.io.voxels import empty_volume, volume_from
 from cobot.volume import Volume
@@ -18,7 +19,8 @@ def read_dicom_series(path: Path) -> Volume:
     """Read the series in a folder, or the series that one file belongs to.
 
     The folder itself is searched, not those inside it. Files that are not DICOM, and DICOM
-    objects without a picture (structure sets, reports), are passed over. i counts columns, j rows
+    objects without a picture (structure sets, reports), are passed over. The frames of an enhanced
+    image are slices. i counts columns, j rows
     and k slices, ascending along row direction x column direction, as in ITK.
 
     Args:
@@ -56,15 +58,16 @@ def dicom_files_grid(paths: Sequence[Path]) -> SliceGrid:
     if not paths:
         raise ImageReadError("No file is given; expected the slices of one DICOM series.")
     with named_refusals(paths[0].parent):
-        return slice_grid([slice_header(read_dataset(path), path) for path in paths])
+        return slice_grid(_headers((path, read_dataset(path)) for path in paths))
 
 
 def _volume(grid: SliceGrid, path: Path) -> Volume:
-    slices = [read_pixels(header.path) for header in grid.slices]
+    files = {file: read_slices(file) for file in grid.paths}
+    slices = [files[header.path][(header.frame or 1) - 1] for header in grid.slices]
     for header, pixels in zip(grid.slices, slices, strict=True):
         if pixels.shape != header.shape:
             raise ImageReadError(
-                f"{header.path} holds a picture of {pixels.shape}, its header says "
+                f"{header.place} holds a picture of {pixels.shape}, its header says "
                 f"{header.shape}; export it again."
             )
     # Pictures are row col; voxels are i (column) j (row) k.
@@ -105,7 +108,7 @@ def _series_in(folder: Path) -> list[SliceHeader]:
             f"{hint or 'Give the folder that holds them.'}"
         )
     datasets = [(file, read_dataset(file)) for file in files]
-    headers = [slice_header(data, file) for file, data in datasets if is_image(data)]
+    headers = _headers((file, data) for file, data in datasets if is_image(data))
     if not headers:
         raise ImageReadError(
             f"{folder} holds DICOM objects without pixel data only, such as {files[0].name}; "
@@ -123,8 +126,12 @@ def _series_of(file: Path) -> list[SliceHeader]:
     series = wanted.get("SeriesInstanceUID") or ""
     siblings = [other for other in sorted(file.parent.iterdir()) if other.is_file()]
     datasets = [(other, read_dataset(other)) for other in siblings if is_dicom(other)]
-    return [
-        slice_header(data, other)
+    return _headers(
+        (other, data)
         for other, data in datasets
         if is_image(data) and (data.get("SeriesInstanceUID") or "") == series
-    ]
+    )
+
+
+def _headers(files: Iterable[tuple[Path, Dataset]]) -> list[SliceHeader]:
+    return [header for file, dataset in files for header in slice_headers(dataset, file)]

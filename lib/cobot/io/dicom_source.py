@@ -17,7 +17,7 @@ from pydicom.uid import UID, generate_uid
 
 from cobot.errors import GridMismatchError, ImageReadError
 from cobot.io.dicom_grid import SliceGrid
-from cobot.io.dicom_headers import GEOMETRY_TAGS, read_dataset, storage_class
+from cobot.io.dicom_headers import GEOMETRY_TAGS, read_dataset, slices_of, storage_class
 from cobot.io.dicom_series import dicom_files_grid
 from cobot.io.voxels import empty_volume
 from cobot.volume import LabelMap
@@ -96,7 +96,8 @@ def read_source(paths: Sequence[Path]) -> DicomSource:
     with warnings.catch_warnings():
         # pydicom's warnings quote values, which may be the patient's.
         warnings.simplefilter("ignore")
-        slices = tuple(_reference(header.path) for header in grid.slices)
+        files = {file: _references(file) for file in grid.paths}
+        slices = tuple(files[one.path][(one.frame or 1) - 1] for one in grid.slices)
         patient = read_dataset(
             grid.slices[0].path,
             ("SOPClassUID", "Rows", "SpecificCharacterSet", *PATIENT_TAGS, *STUDY_TAGS),
@@ -149,7 +150,8 @@ def labels_with_voxels(label_map: LabelMap) -> dict[int, str]:
     return {value: label_map.labels[value] for value in sorted(found)}
 
 
-def _reference(path: Path) -> Dataset:
+def _references(path: Path) -> list[Dataset]:
+    """What refers to each slice of a file: its instance, and its place."""
     dataset = read_dataset(path, (*GEOMETRY_TAGS, *REFERENCE_TAGS))
     meta = dataset.file_meta
     instance = dataset.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID")
@@ -160,7 +162,7 @@ def _reference(path: Path) -> Dataset:
         )
     dataset.SOPInstanceUID = UID(str(instance))
     dataset.SOPClassUID = storage_class(dataset)
-    return dataset
+    return slices_of(dataset, path)
 
 
 def _fill(slices: Sequence[Dataset]) -> tuple[str, ...]:

@@ -114,7 +114,8 @@ def _references(images: DicomSource) -> Dataset:
     first = images.slices[0]
     series = Dataset()
     series.SeriesInstanceUID = first.SeriesInstanceUID
-    series.ContourImageSequence = [_image(dataset) for dataset in images.slices]
+    instances = {dataset.SOPInstanceUID: dataset for dataset in images.slices}
+    series.ContourImageSequence = [_image(dataset) for dataset in instances.values()]
     study = Dataset()
     study.ReferencedSOPClassUID = STUDY_COMPONENT
     study.ReferencedSOPInstanceUID = first.StudyInstanceUID
@@ -125,10 +126,12 @@ def _references(images: DicomSource) -> Dataset:
     return frame
 
 
-def _image(dataset: Dataset) -> Dataset:
+def _image(dataset: Dataset, frame: int | None = None) -> Dataset:
     image = Dataset()
     image.ReferencedSOPClassUID = dataset.SOPClassUID
     image.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+    if frame is not None:
+        image.ReferencedFrameNumber = frame
     return image
 
 
@@ -154,7 +157,7 @@ def _contours(
         for corners in outlines(mask) if mask.any() else ():
             contour = Dataset()
             contour.ContourNumber = len(contours) + 1
-            contour.ContourImageSequence = [_image(dataset)]
+            contour.ContourImageSequence = [_image(dataset, header.frame)]
             contour.ContourGeometricType = "CLOSED_PLANAR"
             contour.NumberOfContourPoints = len(corners)
             corners_mm = _patient_mm(corners + (cols.start, rows.start), header)
