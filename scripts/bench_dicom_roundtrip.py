@@ -31,7 +31,7 @@ from bench_dicom_readers import (
 )
 from cobot.atomic import atomic_path
 from cobot.intensity import PRESETS
-from cobot.io import read_dicom_files, scan_series, write_label_map
+from cobot.io import read_dicom_files, read_label_map, scan_series, write_label_map
 from cobot.io.dicom_algorithm import Algorithm
 from cobot.io.dicom_seg import write_dicom_seg
 from cobot.io.rtstruct import write_rtstruct
@@ -110,20 +110,14 @@ def complete_copy(series: Path, scratch: Path) -> Path:
 
 
 def truth_on(volume: Volume, truth: Path) -> LabelMap:
-    """The label map turned onto the axes of the series; its grid must be the same but for flips."""
+    """The label map turned onto the axes of the series, with the names of its extension."""
     image: Any = nib.load(truth)
-    wanted = nib.io_orientation(volume.affine)
-    turned = image.as_reoriented(
-        nib.orientations.ornt_transform(nib.io_orientation(image.affine), wanted)
-    )
-    voxels = np.asarray(turned.dataobj).astype(np.uint8)
     text = "".join(str(part.get_content(), "utf-8") for part in image.header.extensions)
     names = {int(key): name for key, name in NAMED_KEY.findall(text)}
-    labels = {value: names.get(value, f"label_{value}") for value in np.unique(voxels).tolist()}
-    labels.pop(0, None)
-    label_map = LabelMap(voxels, turned.affine.astype(np.float64), labels)
-    label_map.require_same_grid(volume)
-    return LabelMap(voxels, volume.affine, labels)
+    turned = read_label_map(truth).on_grid_of(volume)
+    values = np.unique(turned.voxels[turned.voxels > 0]).tolist()
+    labels = {value: names.get(value, f"label_{value}") for value in values}
+    return LabelMap(turned.voxels, volume.affine, labels)
 
 
 def segmented(volume: Volume, drawn: LabelMap) -> LabelMap:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from cobot.errors import GeometryError, GridMismatchError
 from cobot.volume import LabelMap, Volume
+from hypothesis import given
+from hypothesis import strategies as st
 
 AFFINE = np.diag([-2.0, 3, 5, 1])
 VOXELS = np.arange(24).reshape(2, 3, 4)
@@ -62,6 +64,42 @@ def test_same_grid():
     for other in (moved, cut):
         with pytest.raises(GridMismatchError, match="not on the image's grid.*export it again"):
             other.require_same_grid(volume)
+
+
+OBLIQUE = np.array([[0.8, -0.6, 0, 4], [1.2, 0.4, 0, -7], [0, 0, 3, 1], [0, 0, 0, 1]])
+
+
+@given(
+    st.permutations(range(3)), st.tuples(*3 * [st.booleans()]), st.sampled_from((AFFINE, OBLIQUE))
+)
+def test_a_map_stored_in_another_order_is_turned_back(order, flips, affine):
+    """Every voxel keeps its value and its place, whatever the order and direction of the axes."""
+    volume = Volume(np.zeros((2, 3, 4)), affine)
+    stored, to_volume = VOXELS.transpose(order), np.eye(4)[[*order, 3]].T
+    for axis in np.flatnonzero(flips):
+        stored = np.flip(stored, axis)
+        flip = np.eye(4)
+        flip[axis, axis], flip[axis, 3] = -1, stored.shape[axis] - 1
+        to_volume = to_volume @ flip
+    turned = LabelMap(stored, affine @ to_volume, {1: "liver"}).on_grid_of(volume)
+    np.testing.assert_array_equal(turned.voxels, VOXELS)
+    np.testing.assert_allclose(turned.affine, affine, atol=1e-12)
+    assert turned.labels == {1: "liver"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine", "difference"),
+    [
+        ((2, 3, 4), np.diag([2.0, 3, 5, 1]), "equal shapes.*corners up to 2 mm apart"),
+        ((2, 3, 4), np.diag([-2.0, 3, 5.1, 1]), "2 x 3 x 5.1 against 2 x 3 x 5 mm.*0.3 mm apart"),
+        ((2, 4, 3), AFFINE, r"\(2, 4, 3\) voxels against \(2, 3, 4\)"),
+    ],
+    ids=["mirrored", "stretched", "other shape"],
+)
+def test_a_map_that_lies_elsewhere_is_not_turned(shape, affine, difference):
+    """A mirrored map holds the same numbers at other places."""
+    with pytest.raises(GridMismatchError, match=difference):
+        LabelMap(np.zeros(shape, np.uint8), affine).on_grid_of(Volume(VOXELS, AFFINE))
 
 
 def test_volumes_are_told_apart_by_identity():

@@ -205,6 +205,27 @@ def test_coarse_masks_give_a_tight_box_a_slice(tmp_path, volume):
     assert box.box_xyxy.tolist() == expected.box_xyxy.tolist()
 
 
+def test_a_coarse_mask_with_its_rows_turned_round_gives_the_same_boxes(tmp_path, volume):
+    """As dcm2niix stores what came from a DICOM series."""
+    voxels = np.zeros(volume.shape, np.uint8)
+    voxels[3:8, 2:5, 2] = 4
+    flip = np.eye(4)
+    flip[1, 1], flip[1, 3] = -1, volume.shape[1] - 1
+    slices = []
+    for name, stored, affine in (
+        ("straight", voxels, AFFINE),
+        ("turned", voxels[:, ::-1], AFFINE @ flip),
+    ):
+        (tmp_path / name).mkdir()
+        label_map = LabelMap(stored, affine, {4: "spleen"})
+        write_label_map(label_map, tmp_path / name / "a.nii.gz")
+        source = MaskPrompts(PartnerFiles(tmp_path / name))
+        slices.append(source.ask(CASE, volume, acquired_plane(AFFINE)).slices)
+    straight, turned = slices
+    assert list(turned) == list(straight) == [2]
+    assert turned[2][0][1].box_xyxy.tolist() == straight[2][0][1].box_xyxy.tolist()
+
+
 @pytest.mark.parametrize(
     ("header", "line"), [("a.mhd", "ElementDataFile = a.raw"), ("a.nhdr", "data file: a.raw")]
 )

@@ -10,7 +10,7 @@ from cobot.batch.manifest import Manifest
 from cobot.batch.record import CaseRecord
 from cobot.cli.evaluate import app
 from cobot.errors import ConfigError, GridMismatchError, ImageWriteError
-from cobot.io import write_label_map
+from cobot.io import read_label_map, write_label_map
 from cobot.measures import compare
 from cobot.volume import LabelMap
 from typer.testing import CliRunner
@@ -62,6 +62,16 @@ def test_figures_files_and_what_is_missing(folders):
     assert summary["labels"]["spleen"]["presence"]["neither"] == 2
     assert summary["labels"]["spleen"]["dice"] is None
     assert summary["labels"]["liver"]["dice"]["cases"] == 2
+
+
+def test_a_prediction_stored_in_another_direction_has_the_same_figures(folders):
+    straight = run(folders, "--tolerance-mm", "1").output
+    for file in (folders / "pred").iterdir():
+        found = read_label_map(file)
+        other = found.affine @ np.diag([1, -1, -1, 1])
+        write_label_map(found.turned_onto(other), file)
+    assert read_label_map(folders / "pred" / "a.nii.gz").affine[1, 1] == -1
+    assert run(folders, "--tolerance-mm", "1").output == straight
 
 
 def test_a_second_run_with_the_same_seed_is_equal(folders):

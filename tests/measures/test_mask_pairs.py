@@ -68,5 +68,7 @@ def test_different_grids_are_refused_and_named(tmp_path):
     with pytest.raises(GridMismatchError, match=r"p2.nii.gz.*corners up to 2.5 mm apart"):
         require_one_grid(mask(tmp_path / "p2.nii.gz", affine=moved), truth)
     flipped = np.diag([-1.0, 1.0, 1.0, 1.0])
-    with pytest.raises(GridMismatchError, match=r"corners up to 6 mm apart"):
+    with pytest.raises(GridMismatchError, match="corners up to 3 mm apart"):
         require_one_grid(mask(tmp_path / "p3.nii.gz", affine=flipped), truth)
+    flipped[0, 3] = 3
+    require_one_grid(mask(tmp_path / "p4.nii.gz", affine=flipped), truth)

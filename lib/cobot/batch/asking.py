@@ -160,9 +160,8 @@ class MaskPrompts:
     def ask(self, case: InputCase, volume: Volume, plane: Plane) -> AskedSlices:
         """A tight box for each structure on each slice that holds it."""
         path = self._mask(case)
-        coarse = read_label_map(path)
         try:
-            coarse.require_same_grid(volume)
+            coarse = read_label_map(path).on_grid_of(volume)
         except GridMismatchError as error:
             raise GridMismatchError(f"--prompts-from {path}: {error}") from None
         labels = self.choice.among(coarse.labels)

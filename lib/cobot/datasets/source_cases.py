@@ -9,7 +9,7 @@ import numpy as np
 
 from cobot.errors import DatasetError
 from cobot.io.images import read_label_map
-from cobot.volume import LabelMap, Volume
+from cobot.volume import LabelMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,7 @@ class Truth:
         base = read_label_map(first.path)
         painted = _translate(base, first)
         for layer in others:
-            more = read_label_map(layer.path)
-            more.require_same_grid(Volume(base.voxels, base.affine))
+            more = read_label_map(layer.path).on_grid_of(base)
             np.maximum(painted, _translate(more, layer), out=painted)
         return LabelMap(painted, base.affine, self.labels)
 

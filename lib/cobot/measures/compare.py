@@ -49,7 +49,8 @@ def compare_case(pair: MaskPair, rule: LabelRule, tolerance_mm: float) -> Compar
         ConfigError: which values are the same structure is not known.
         ImageReadError: a file cannot be read as labels.
     """
-    prediction, truth = read_label_map(pair.prediction), read_label_map(pair.truth)
+    truth = read_label_map(pair.truth)
+    prediction = read_label_map(pair.prediction).on_grid_of(truth)
     shared = share_labels((pair.prediction, prediction), (pair.truth, truth), rule)
     scores = [
         LabelScore(

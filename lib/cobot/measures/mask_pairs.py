@@ -4,13 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cobot.errors import ConfigError, GridMismatchError
-from cobot.geometry import ras_from_ijk
 from cobot.io import read_grid
 from cobot.training.corrections import FINAL_TAG
-from cobot.volume import Volume
+from cobot.volume import LabelMap, corners_apart_mm, grid_difference
 
 MASK_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 PREFIXES = ("label_", "image_")
@@ -133,35 +130,19 @@ def case_name(path: Path) -> str:
 def require_one_grid(prediction: Path, truth: Path) -> None:
     """Refuse two files on different grids, before anything else of them is read.
 
+    The order and direction of their axes may differ; see `LabelMap.on_grid_of`.
+
     Raises:
         GridMismatchError: names both and what differs.
         ImageReadError: one cannot be read.
     """
     found, true = read_grid(prediction), read_grid(truth)
-    if found.shape != true.shape:
-        difference = f"{found.shape} voxels against {true.shape}"
-    else:
-        apart_mm = float(np.linalg.norm(_corners_mm(found) - _corners_mm(true), axis=1).max())
-        if apart_mm <= SAME_MM:
-            return
-        difference = (
-            f"equal shapes {true.shape}, spacing {_spacing(found)} against {_spacing(true)} mm, "
-            f"corners up to {apart_mm:.3g} mm apart"
+    turned = LabelMap(found.voxels, found.affine).turned_onto(true.affine)
+    if turned.voxels.shape != true.shape or corners_apart_mm(turned, true) > SAME_MM:
+        raise GridMismatchError(
+            f"{prediction} and {truth} are on different grids: {grid_difference(turned, true)}. "
+            "Nothing is resampled here; export the mask on the grid of its image."
         )
-    raise GridMismatchError(
-        f"{prediction} and {truth} are on different grids: {difference}. Nothing is resampled "
-        "here; export the mask on the grid of its image."
-    )
-
-
-def _corners_mm(volume: Volume) -> np.ndarray:
-    last = np.array(volume.shape) - 1
-    corners = np.stack(np.meshgrid(*((0, end) for end in last), indexing="ij"), axis=-1)
-    return ras_from_ijk(volume.affine, corners.reshape(-1, 3))
-
-
-def _spacing(volume: Volume) -> str:
-    return " x ".join(f"{step:.4g}" for step in volume.spacing_mm)
 
 
 def _some(cases: Iterable[str]) -> str:

@@ -149,7 +149,7 @@ def _window(case: ReviewedCase, volume: Volume) -> IntensityWindow:
 def _true_masks(case: ReviewedCase, label_map: LabelMap) -> dict[int, np.ndarray]:
     if case.truth is None or not case.scores:
         return {}
-    truth = (case.truth, read_label_map(case.truth))
+    truth = (case.truth, read_label_map(case.truth).on_grid_of(label_map))
     shared = share_labels((case.mask, label_map), truth, stated_rule(case.truth))
     return {value: shared.truth.mask(label) for value, label in label_map.labels.items()}
 

@@ -28,7 +28,7 @@ def check_label(label: Path, image: Path) -> None:
     except CobotError:
         return
     try:
-        found.require_same_grid(expected)
+        found.on_grid_of(expected)
     except GridMismatchError:
         shape = found.voxels.shape
         told = "lies elsewhere than its image, though it has as many voxels"

@@ -255,8 +255,7 @@ def read_case(image: Path, label: Path, options: CaseOptions) -> PromptedCase:
         CobotError: a file cannot be read, the grids differ, or the axis is unknown.
     """
     volume = read_volume(image)
-    truth = read_label_map(label)
-    truth.require_same_grid(volume)
+    truth = read_label_map(label).on_grid_of(volume)
     if options.axis not in ("auto", "i", "j", "k"):
         raise ConfigError(f"Unknown axis {options.axis!r}; expected auto, i, j or k.")
     automatic = options.axis == "auto"

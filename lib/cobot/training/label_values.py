@@ -37,8 +37,7 @@ def read_task_labels(
         GridMismatchError: it lies on another grid.
         ConfigError: it holds structures, but none of the task's.
     """
-    found = read_label_map(path)
-    found.require_same_grid(volume)
+    found = read_label_map(path).on_grid_of(volume)
     known = names or found.labels
     by_name = {plain_name(name): value for value, name in labels.items()}
     named = {

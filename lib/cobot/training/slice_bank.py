@@ -114,7 +114,8 @@ def labelled_slices(
 ) -> Iterator[RawPicture]:
     """Slices on three axes of every `image_*.nii.gz` in a folder that has its `label_*.nii.gz`."""
     for image, label in image_label_pairs(folder):
-        volume, organs = read_volume(image), read_label_map(label)
+        volume = read_volume(image)
+        organs = read_label_map(label).on_grid_of(volume)
         labelled = volume.with_voxels(organs.voxels)
         for _ in range(per_volume):
             yield random_picture(volume, labelled, rng)
