@@ -8,7 +8,6 @@ rt-utils, and polygons filled by matplotlib in patient millimetres. All are held
 file as SimpleITK reads it. Ends with 1 where a voxel differs.
 """
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -16,9 +15,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import nibabel as nib
 import numpy as np
 import pydicom
 import typer
@@ -45,8 +43,6 @@ from cobot.volume import LabelMap, Volume
 from rich.console import Console
 
 PROMPTED = ("spleen", "liver", "stomach", "aorta", "colon", "spinal_cord")
-NAMED_KEY = re.compile(r'<Label Key="(\d+)"[^>]*><!\[CDATA\[(.*?)\]\]>')
-"""Label names as Connectome Workbench, and TotalSegmentator, keep them in a NIfTI extension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +106,10 @@ def complete_copy(series: Path, scratch: Path) -> Path:
 
 
 def truth_on(volume: Volume, truth: Path) -> LabelMap:
-    """The label map turned onto the axes of the series, with the names of its extension."""
-    image: Any = nib.load(truth)
-    text = "".join(str(part.get_content(), "utf-8") for part in image.header.extensions)
-    names = {int(key): name for key, name in NAMED_KEY.findall(text)}
+    """The label map on the grid of the series; values without a name get one."""
     turned = read_label_map(truth).on_grid_of(volume)
     values = np.unique(turned.voxels[turned.voxels > 0]).tolist()
-    labels = {value: names.get(value, f"label_{value}") for value in values}
+    labels = {value: turned.labels.get(value, f"label_{value}") for value in values}
     return LabelMap(turned.voxels, volume.affine, labels)
 
 

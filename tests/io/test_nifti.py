@@ -290,3 +290,18 @@ def test_damaged_like(tmp_path):
         write_label_map(
             LabelMap(voxels(np.uint8), LAS, {}), tmp_path / "mask.nii", tmp_path / "image.nii"
         )
+
+
+@pytest.mark.parametrize("code", [0, 30])
+def test_names_are_read_from_a_label_table_of_connectome_workbench(tmp_path, code):
+    """TotalSegmentator writes one, with another code."""
+    table = (
+        '<?xml version="1.0"?><CaretExtension><VolumeInformation Index="0"><LabelTable>\n'
+        '<Label Key="0" Alpha="0"><![CDATA[???]]></Label>\n'
+        '<Label Key="2" Red="0.0" Green="1.0" Alpha="1"><![CDATA[kidney_right]]></Label>\n'
+        '<Label Key="5" Red="0.0"><![CDATA[foie é]]></Label></LabelTable></CaretExtension>'
+    )
+    image = nib.Nifti1Image(np.full((3, 4, 5), 5, np.uint8), np.eye(4))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(code, table.encode()))
+    nib.save(image, tmp_path / "organs.nii.gz")
+    assert read_label_map(tmp_path / "organs.nii.gz").labels == {2: "kidney_right", 5: "foie é"}

@@ -35,8 +35,9 @@ def add_case(
     label: str = "liver",
     confidence: float = 0.9,
     volume_ml: float = 1500.0,
+    absent: int = 0,
 ) -> None:
-    """Write image, mask and manifest line of a finished case."""
+    """Write image, mask and manifest line of a finished case; `absent` more labels are named."""
     (out / case).mkdir(parents=True, exist_ok=True)
     images = out.parent / "images"
     images.mkdir(exist_ok=True)
@@ -44,11 +45,12 @@ def add_case(
     write_volume(Volume(noise, AFFINE), images / f"{case}.nii.gz")
     label_map = LabelMap(voxels, AFFINE, {1: label})
     write_label_map(label_map, out / case / f"{case}.nii.gz")
+    named = {2 + number: f"bone {number}" for number in range(absent)}
     slices = np.flatnonzero(voxels.any(axis=(0, 1))).tolist()
     record = CaseRecord(
         case=case, status="done", input=f"../images/{case}.nii.gz",
-        outputs={"mask": f"{case}/{case}.nii.gz"}, labels={1: label},
-        volume_ml={label: volume_ml},
+        outputs={"mask": f"{case}/{case}.nii.gz"}, labels={1: label} | named,
+        volume_ml={label: volume_ml} | dict.fromkeys(named.values(), 0.0),
         confidence={label: {index: confidence for index in slices}},
         axis="k", provenance=MADE_BY, finished_at=NOW,
     )  # fmt: skip

@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 import pytest
 from cobot.errors import ConfigError
 from cobot.io import write_label_map
+from cobot.report import batch_cases
 from cobot.report.batch_cases import batch_masks, review_batch
 from cobot.report.case_view import view_case
+from cobot.report.case_warnings import CaseWarning
 from cobot.report.page import write_report
 from cobot.volume import LabelMap
 
@@ -45,6 +47,27 @@ def batch(tmp_path):
     add_failure(out, "torn", "torn.nii.gz is damaged; copy it again.")
     add_failure(out, "scout", "a localiser", "skipped")
     return out
+
+
+@pytest.mark.parametrize(("absent", "rows"), [(8, 9), (9, 1)])
+def test_many_structures_that_are_not_there_get_one_line(tmp_path, absent, rows):
+    add_case(tmp_path / "out", "calm", organ((10, 10, 3)), absent=absent)
+    html, outline = read(write_report(tmp_path / "out"))
+    assert sum(attrs.get("class") == "chip" for _, attrs in outline.tags) == rows
+    assert ("9 more are named, and nothing of them was asked or found" in html) == (absent == 9)
+    assert f"bone {absent - 1}" in html
+
+
+@pytest.mark.parametrize("count", [8, 10])
+def test_warnings_beyond_eight_are_folded(tmp_path, monkeypatch, count):
+    many = [CaseWarning("at the edge", f"part {number} touches", 1.0) for number in range(count)]
+    monkeypatch.setattr(batch_cases, "mask_warnings", lambda _: many)
+    add_case(tmp_path / "out", "calm", organ((10, 10, 3)))
+    html, _ = read(write_report(tmp_path / "out"))
+    folded = html.partition("<details>")[2].partition("</details>")[0]
+    assert ("part 8 touches" in folded) == (count == 10)
+    assert all(f"part {number} touches" in html for number in range(count))
+    assert "part 7 touches" not in folded
 
 
 def test_what_needs_a_look_comes_first(batch):

@@ -1,6 +1,7 @@
-"""The names of labels, in the two ways image files can carry them."""
+"""The names of labels, in the ways image files can carry them."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,12 @@ from cobot.volume import LARGEST_LABEL
 
 JSON_KEY = "cobot_labels"
 """The key of our JSON in a NIfTI comment extension."""
+
+TABLE_ENTRY = re.compile(
+    rb'<Label\s+Key="(\d{1,9})"[^>]*>\s*<!\[CDATA\[(.*?)\]\]>\s*</Label>', re.S
+)
+"""A line of Connectome Workbench's label table; found without an XML parser, which a file from
+outside could exhaust."""
 
 
 def check_names(labels: Mapping[int, str], path: Path) -> None:
@@ -52,6 +59,24 @@ def from_json(content: bytes) -> dict[int, str]:
         return {}
     # Background has no name, and other values cannot be in a label file.
     return {value: name for value, name in labels.items() if 1 <= value <= LARGEST_LABEL}
+
+
+def from_label_table(content: bytes) -> dict[int, str]:
+    """Names from the NIfTI extension of Connectome Workbench, in which TotalSegmentator has them.
+
+    >>> from_label_table(
+    ...     b'<CaretExtension><Label Key="0"><![CDATA[???]]></Label>'
+    ...     b'<Label Key="5" Red="0.0"><![CDATA[liver]]></Label>'
+    ... )
+    {5: 'liver'}
+    >>> from_label_table(b"acquired on a Tuesday")
+    {}
+    """
+    if b"<CaretExtension" not in content:
+        return {}
+    entries = [(int(value), name) for value, name in TABLE_ENTRY.findall(content)]
+    names = {value: name.decode("utf-8", "replace").strip() for value, name in entries}
+    return {value: name for value, name in names.items() if 1 <= value <= LARGEST_LABEL and name}
 
 
 def to_segments(labels: Mapping[int, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from cobot.atomic import atomic_path
 from cobot.errors import ImageReadError
-from cobot.io.label_names import from_json, to_json
+from cobot.io.label_names import from_json, from_label_table, to_json
 from cobot.io.voxels import empty_volume, volume_from
 from cobot.volume import LabelMap, Volume
 
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 GZIP_MAGIC = b"\x1f\x8b"
 COMMENT_CODE = 6
 """The standard's number for a header extension that holds plain text."""
+
+TABLE_CODES = (0, 30)
+"""Extensions that hold a label table: of no stated kind (TotalSegmentator), and Caret's."""
 
 HEADER_CLASSES = {348: Nifti1Header, 540: Nifti2Header}
 """The first four bytes give the header's length and so the version."""
@@ -64,6 +67,8 @@ def read_nifti(path: Path) -> tuple[Volume, dict[int, str]]:
     for extension in image.header.extensions:
         if extension.get_code() == COMMENT_CODE:
             labels |= from_json(bytes(extension.content))
+        elif extension.get_code() in TABLE_CODES:
+            labels |= from_label_table(bytes(extension.content))
     return _volume_from(image, path), labels
 
 

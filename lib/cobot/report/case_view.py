@@ -24,6 +24,9 @@ from cobot.report.case_pictures import (
 )
 from cobot.volume import LabelMap, Volume
 
+EMPTY_ROWS = 8
+"""More labels than this of which nothing is known get no rows: other tools name 117 organs."""
+
 CHART_WIDTH, CHART_HEIGHT = 560.0, 120.0
 """Of the area that lines are drawn in, in units of the chart's own view box."""
 
@@ -47,6 +50,11 @@ class LabelRow:
     least: float | None
     mean: float | None
     score: LabelScore | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was not asked for, not found, and is not measured."""
+        return not self.volume_ml and self.least is None and self.score is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ class CaseView:
         case: the case.
         anchor: of its place in the page.
         rows: one a label.
+        absent: labels without a row: many are named, of which nothing was asked or found.
         chart: None if nothing was asked.
         pictures: empty if none were wanted.
         no_picture: why there is none.
@@ -91,6 +100,7 @@ class CaseView:
     case: ReviewedCase
     anchor: str
     rows: Sequence[LabelRow]
+    absent: Sequence[str]
     chart: Chart | None
     pictures: Sequence[CasePicture]
     no_picture: str
@@ -114,7 +124,12 @@ def view_case(case: ReviewedCase, number: int, folder: Path, pictured: bool) -> 
         except CobotError as error:
             no_picture = f"No slices are drawn: {error}"
     rows = [_row(case, value, place) for place, value in enumerate(case.record.labels)]
-    return CaseView(case, f"case-{number}", rows, _chart(case), pictures, no_picture)
+    absent = [row.name for row in rows if row.is_empty]
+    if len(absent) > EMPTY_ROWS:
+        rows = [row for row in rows if not row.is_empty]
+    else:
+        absent = []
+    return CaseView(case, f"case-{number}", rows, absent, _chart(case), pictures, no_picture)
 
 
 def _pictures(case: ReviewedCase, folder: Path) -> list[CasePicture]:

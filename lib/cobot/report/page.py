@@ -20,6 +20,9 @@ TEMPLATE = "page.html.j2"
 PICTURED_CASES = 200
 """Beyond so many the page would be too heavy to open: about 30 kB a picture."""
 
+WARNING_LINES = 8
+"""Of one case, before the reader must ask for more."""
+
 TOLERANCE_MM = 2.0
 
 
@@ -77,6 +80,7 @@ def render_page(batch: ReviewedBatch, folder: Path) -> str:
             "pieces": MANY_PIECES,
             "pictures": PICTURES,
             "pictured": PICTURED_CASES,
+            "lines": WARNING_LINES,
         },
     )
 
