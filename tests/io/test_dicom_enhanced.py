@@ -1,6 +1,7 @@
 """Enhanced CT and MR: one file, many frames; written by highdicom, read as its slices are."""
 
 import shutil
+from contextlib import suppress
 
 import highdicom as hd
 import numpy as np
@@ -13,7 +14,9 @@ from cobot.io.dicom_algorithm import Algorithm
 from cobot.io.dicom_seg import read_dicom_seg, write_dicom_seg
 from cobot.io.rtstruct import write_rtstruct
 from cobot.volume import LabelMap
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_pixel_data_frame
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedMRImageStorage, RLELossless, generate_uid
 
@@ -119,6 +122,29 @@ def test_compressed_frames_are_the_same(tmp_path, write_ct_series, compress, com
     assert pydicom.dcmread(file).file_meta.TransferSyntaxUID.is_compressed
     expected = (hu + 1024) * np.array([1, 2, 3, 4]) - 1024
     np.testing.assert_array_equal(read_volume(file).voxels, expected.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("name", ["MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"])
+def test_signed_frames_of_other_programs(tmp_path, write_ct_series, name):
+    """Slices that pydicom ships, put into one file as they are."""
+    shipped = pydicom.dcmread(get_testdata_file(name, download=False))
+    plain = pydicom.dcmread(get_testdata_file("MR_small.dcm", download=False))
+    assert shipped.PixelRepresentation == 1
+    (stream,) = generate_pixel_data_frame(shipped.PixelData)
+    hu = np.zeros((shipped.Rows, shipped.Columns, 3), np.int16)
+    file = convert(write_ct_series(tmp_path / "slices", hu), tmp_path / "ct" / "IM1")
+
+    def filled(dataset):
+        for keyword in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+            dataset[keyword] = shipped[keyword]
+        dataset.PixelData = encapsulate(3 * [stream])
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta.TransferSyntaxUID = shipped.file_meta.TransferSyntaxUID
+
+    volume = read_volume(edited(edited(file, filled), rescaled_in_turn))
+    for k in range(3):
+        expected = plain.pixel_array.astype(int) * (k + 1) - 1024
+        np.testing.assert_array_equal(volume.voxels[:, :, k].T, expected)
 
 
 def rescaled_in_turn(dataset):
@@ -239,6 +265,27 @@ def test_refusals_name_the_frame_and_the_cure(enhanced, fault):
     with pytest.raises(ImageReadError, match=message) as refused:
         read_volume(edited(enhanced, edit))
     assert "Secret" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_anywhere_it_is_read_or_refused_in_words(enhanced):
+    """Cut at every 40th byte, and with single bytes changed: nothing else may be raised."""
+    whole = enhanced.read_bytes()
+    rng = np.random.default_rng(0)
+    cut = [whole[:size] for size in range(140, len(whole) - 1, 40)]
+    changed = []
+    for at in rng.integers(132, len(whole), 150).tolist():
+        changed.append(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
+    for content in cut:
+        enhanced.write_bytes(content)
+        with pytest.raises(ImageReadError):
+            read_volume(enhanced)
+        scan_series(enhanced.parent)
+    for content in changed:
+        enhanced.write_bytes(content)
+        scan_series(enhanced.parent)
+        with suppress(ImageReadError):
+            read_volume(enhanced)
 
 
 def labelled(volume):

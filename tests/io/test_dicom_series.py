@@ -1,12 +1,14 @@
 """DICOM series: known voxels at known places, and every refusal with its files and its cure."""
 
+from contextlib import suppress
+
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 from cobot.errors import ImageReadError
 from cobot.geometry import axis_codes, ras_from_ijk
-from cobot.io import read_volume
+from cobot.io import read_volume, scan_series
 from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
@@ -280,6 +282,21 @@ def test_header_cut_off(tmp_path, hu, write_ct_series):
     files[1].write_bytes(files[1].read_bytes()[:400])
     with pytest.raises(ImageReadError, match="slice_099.dcm says .* it is cut short. Copy"):
         read_volume(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_anywhere_a_slice_is_read_or_refused_in_words(tmp_path, hu, write_ct_series):
+    """Cut at every 20th byte, and with single bytes changed: nothing else may be raised."""
+    file = write_ct_series(tmp_path, hu)[2]
+    whole, rng = file.read_bytes(), np.random.default_rng(0)
+    broken = [whole[:size] for size in range(140, len(whole) - 1, 20)]
+    for at in rng.integers(132, len(whole), 150).tolist():
+        broken.append(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
+    for content in broken:
+        file.write_bytes(content)
+        scan_series(tmp_path)
+        with suppress(ImageReadError):
+            read_volume(file)
 
 
 def test_no_patient_field_is_logged(tmp_path, hu, write_ct_series, caplog):

@@ -77,7 +77,7 @@ def test_like_of_another_shape_is_refused(tmp_path, hu, write_ct_series, kind):
     else:
         like = tmp_path / f"image.{kind}"
         write_label_map(drawn(VALUES[:2]), like)
-    with pytest.raises(GridMismatchError, match=r"label map \(\(3, 4, 5\)\) is not on the image's"):
+    with pytest.raises(GridMismatchError, match=r"is not on the image's grid \(.*\(3, 4, 5\)"):
         write_label_map(drawn(), tmp_path / "mask.nii.gz", like=like)
     assert not (tmp_path / "mask.nii.gz").exists()
 

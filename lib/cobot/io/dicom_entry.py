@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from cobot.errors import ImageReadError
-from cobot.io.dicom_frames import GROUP_TAGS
+from cobot.io.dicom_damage import damage_named
 from cobot.io.dicom_headers import (
     is_enhanced,
     is_image,
@@ -22,7 +22,7 @@ from cobot.io.dicom_headers import (
 SCAN_TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
     *("ImageType", "SeriesDescription", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
-    *("ImagePositionPatient", "ImageOrientationPatient", *GROUP_TAGS),
+    *("ImagePositionPatient", "ImageOrientationPatient"),
 )
 LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
 LOCALIZER_WORDS = re.compile(r"locali[sz]er|scout|topogram|surview|scanogram|survey", re.I)
@@ -74,17 +74,10 @@ def read_entry(path: Path) -> DicomEntry:
         ImageReadError: the file is damaged.
     """
     dataset = read_dataset(path, SCAN_TAGS)
-    try:
-        with warnings.catch_warnings():
-            # pydicom warns of every UID and number that bends the standard, and repeats it.
-            warnings.simplefilter("ignore", UserWarning)
-            entry = _entry(dataset, path)
-    except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
-        # pydicom turns bytes into values when they are asked for.
-        raise ImageReadError(
-            f"{path} has a header field that cannot be read ({type(error).__name__}); export the "
-            "series again."
-        ) from error
+    with damage_named(path), warnings.catch_warnings():
+        # pydicom warns of every UID and number that bends the standard, and repeats it.
+        warnings.simplefilter("ignore", UserWarning)
+        entry = _entry(dataset, path)
     if not entry.no_slice and "Rows" not in dataset:
         # Its series may be cut off too, in the middle of a UID.
         raise ImageReadError(

@@ -35,17 +35,17 @@ SLICE_GROUPS = (
 """Where the fields of a slice's header stand: its place, its spacing, its rescaling."""
 
 
-def frames_of(dataset: Dataset, path: Path) -> list[Dataset]:
+def frames_of(dataset: Dataset, count: int, path: Path) -> list[Dataset]:
     """One dataset a frame, in the order of the file, each with the fields of a single slice.
 
     Args:
-        dataset: the header of an enhanced image, with `GROUP_TAGS`.
+        dataset: the header of an enhanced image, `GROUP_TAGS` among it.
+        count: how many frames it says it has.
         path: its file.
 
     Raises:
         ImageReadError: it does not describe as many frames as it says it has.
     """
-    count = int(dataset.get("NumberOfFrames") or 1)
     own: Sequence[Dataset] = dataset.get(OWN) or ()
     if len(own) != count:
         raise ImageReadError(

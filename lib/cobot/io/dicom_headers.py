@@ -9,17 +9,16 @@ import numpy as np
 import pydicom
 from jaxtyping import Float64
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from cobot.errors import ImageReadError
+from cobot.io.dicom_damage import damage_named
 from cobot.io.dicom_frames import ENHANCED, GROUP_TAGS, frames_of
 
 GEOMETRY_TAGS = (
     *("SOPClassUID", "Modality", "SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept"),
-    *GROUP_TAGS,
 )
 PREAMBLE_BYTES = 128
 
@@ -73,7 +72,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_dataset(path: Path, tags: Sequence[str] = GEOMETRY_TAGS) -> Dataset:
-    """The fields of one file that are asked for, without its pixels.
+    """The fields of one file that are asked for, and the groups of an enhanced image; no pixels.
 
     Args:
         path: the file.
@@ -82,18 +81,22 @@ def read_dataset(path: Path, tags: Sequence[str] = GEOMETRY_TAGS) -> Dataset:
     Raises:
         ImageReadError: the file is damaged.
     """
-    try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags))
-    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        raise ImageReadError(
-            f"{path} is a damaged DICOM file ({type(error).__name__}); export the series again."
-        ) from error
+    with damage_named(path):
+        dataset = _fields(path, tags)
+        if is_enhanced(dataset):
+            # Not at once: other objects, such as segmentations, have groups of thousands of frames.
+            dataset = _fields(path, (*tags, *GROUP_TAGS))
+        known = storage_class(dataset) or "Rows" in dataset
     # pydicom takes an end within the first fields for the end of the file.
-    if not storage_class(dataset) and "Rows" not in dataset:
+    if not known:
         raise ImageReadError(
             f"{path} does not say what kind of object it is; it is cut short. Copy it again."
         )
     return dataset
+
+
+def _fields(path: Path, tags: Sequence[str]) -> Dataset:
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags))
 
 
 def storage_class(dataset: Dataset) -> UID:
@@ -125,9 +128,11 @@ def slices_of(dataset: Dataset, path: Path) -> list[Dataset]:
     """The slices that one file holds: itself, or the frames of an enhanced image.
 
     Raises:
-        ImageReadError: as for `frames_of`.
+        ImageReadError: it does not describe as many frames as it says it has.
     """
-    return frames_of(dataset, path) if is_enhanced(dataset) else [dataset]
+    if not is_enhanced(dataset):
+        return [dataset]
+    return frames_of(dataset, _count(dataset, "NumberOfFrames", str(path)), path)
 
 
 def slice_headers(dataset: Dataset, path: Path) -> list[SliceHeader]:
@@ -137,9 +142,10 @@ def slice_headers(dataset: Dataset, path: Path) -> list[SliceHeader]:
         ImageReadError: several frames of another kind than enhanced CT and MR, colours, or a field
             of the geometry missing or unusable.
     """
-    slices = slices_of(dataset, path)
-    frames = range(1, len(slices) + 1) if is_enhanced(dataset) else [None]
-    return [_slice_header(one, path, frame) for one, frame in zip(slices, frames, strict=True)]
+    with damage_named(path):
+        slices = slices_of(dataset, path)
+        frames = range(1, len(slices) + 1) if is_enhanced(dataset) else [None]
+        return [_slice_header(one, path, frame) for one, frame in zip(slices, frames, strict=True)]
 
 
 def _slice_header(dataset: Dataset, path: Path, frame: int | None) -> SliceHeader:

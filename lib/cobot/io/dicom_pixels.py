@@ -9,12 +9,12 @@ import pydicom
 import SimpleITK as sitk
 from jaxtyping import Shaped
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
 
 from cobot.errors import ImageReadError
-from cobot.io.dicom_frames import GROUP_TAGS, frames_of
-from cobot.io.dicom_headers import is_enhanced
+from cobot.io.dicom_damage import damage_named
+from cobot.io.dicom_frames import GROUP_TAGS
+from cobot.io.dicom_headers import is_enhanced, slices_of
 from cobot.shapes import Pixels
 
 PIXEL_TAGS = (
@@ -39,10 +39,11 @@ def read_slices(path: Path) -> Sequence[Pixels]:
     Raises:
         ImageReadError: no pixel data, cut short, or compressed in a way nothing here can decode.
     """
-    try:
-        dataset = pydicom.dcmread(path, specific_tags=list(PIXEL_TAGS))
-    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        raise _damaged(path, error) from error
+    with damage_named(path):
+        return _read_slices(pydicom.dcmread(path, specific_tags=list(PIXEL_TAGS)), path)
+
+
+def _read_slices(dataset: Dataset, path: Path) -> list[Pixels]:
     if not dataset.get("PixelData"):
         raise ImageReadError(f"{path} has no pixel data; export the series again with its images.")
     if is_enhanced(dataset):
@@ -57,7 +58,7 @@ def read_slices(path: Path) -> Sequence[Pixels]:
 
 def _read_frames(dataset: Dataset, path: Path) -> list[Pixels]:
     """The frames of an enhanced image, of which each may be rescaled in its own way."""
-    frames = frames_of(dataset, path)
+    frames = slices_of(dataset, path)
     decoded = _decode_frames_with_gdcm(dataset) if _is_for_gdcm(dataset) else None
     if decoded is None:
         decoded = _stored_bits(_decode_with_pydicom(dataset, path), dataset)
@@ -118,15 +119,13 @@ def _decode_with_gdcm(path: Path) -> Shaped[np.ndarray, "frame row col"] | None:
 def _decode_with_pydicom(dataset: Dataset, path: Path) -> Stored:
     try:
         pixels: Stored = dataset.pixel_array
-    except (RuntimeError, NotImplementedError) as error:
+    except (RuntimeError, NotImplementedError, OSError) as error:
         syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID"))).name
         raise ImageReadError(
             f"{path} is compressed ({syntax}) and neither GDCM nor pydicom can decode it: it is "
             "damaged, or a decoder is missing. Copy it again; if that does not help, install the "
             f"decoders (pip install {DECODERS}) or export the series uncompressed."
         ) from error
-    except (ValueError, AttributeError, OSError, KeyError) as error:
-        raise _damaged(path, error) from error
     return pixels
 
 
@@ -158,9 +157,3 @@ def _rescale(stored: Shaped[np.ndarray, "row col"], slope: float, intercept: flo
     if whole and stored.itemsize <= 2 and abs(slope) <= 2**14 and abs(intercept) <= 2**29:
         return stored.astype(np.int32) * np.int32(slope) + np.int32(intercept)
     return stored * slope + intercept
-
-
-def _damaged(path: Path, error: Exception) -> ImageReadError:
-    return ImageReadError(
-        f"{path} is damaged or cut short ({type(error).__name__}); copy or export it again."
-    )

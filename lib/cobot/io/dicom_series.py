@@ -7,6 +7,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from cobot.errors import ImageReadError
+from cobot.io.dicom_damage import damage_named
 from cobot.io.dicom_grid import SliceGrid, slice_grid
 from cobot.io.dicom_headers import SliceHeader, is_dicom, is_image, read_dataset, slice_headers
 from cobot.io.dicom_pixels import read_slices
@@ -123,14 +124,19 @@ def _series_of(file: Path) -> list[SliceHeader]:
         raise ImageReadError(
             f"{file} is a DICOM object without pixel data; give a file of the images."
         )
-    series = wanted.get("SeriesInstanceUID") or ""
+    series = _series_uid(wanted, file)
     siblings = [other for other in sorted(file.parent.iterdir()) if other.is_file()]
     datasets = [(other, read_dataset(other)) for other in siblings if is_dicom(other)]
     return _headers(
         (other, data)
         for other, data in datasets
-        if is_image(data) and (data.get("SeriesInstanceUID") or "") == series
+        if is_image(data) and _series_uid(data, other) == series
     )
+
+
+def _series_uid(dataset: Dataset, file: Path) -> str:
+    with damage_named(file):
+        return str(dataset.get("SeriesInstanceUID") or "")
 
 
 def _headers(files: Iterable[tuple[Path, Dataset]]) -> list[SliceHeader]:
