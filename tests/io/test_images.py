@@ -1,13 +1,14 @@
 """The one way in and out: formats, label values and names, what is left after a failure."""
 
 import os
+from contextlib import suppress
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from cobot.errors import GridMismatchError, ImageReadError, ImageWriteError
-from cobot.io import read_label_map, read_volume, write_label_map
+from cobot.io import read_grid, read_label_map, read_volume, write_label_map
 from cobot.volume import LabelMap
 
 LAS = np.array([[-1.25, 0, 0, 192.5], [0, 1.25, 0, -200.5], [0, 0, 7.5, -77], [0, 0, 0, 1]])
@@ -164,3 +165,39 @@ def test_failure_midway_leaves_the_older_file_alone(tmp_path, suffix, monkeypatc
         write_label_map(drawn(VALUES[::-1].copy()), path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz", "nrrd", "mha"])
+def test_damaged_anywhere_a_file_is_read_or_refused_in_words(tmp_path, suffix):
+    """Cut short, and with single bytes of the header changed: nothing else may be raised."""
+    file = tmp_path / f"mask.{suffix}"
+    write_label_map(drawn(), file)
+    whole, rng = file.read_bytes(), np.random.default_rng(0)
+    broken = [whole[:size] for size in range(0, len(whole), max(1, len(whole) // 40))]
+    for at in rng.integers(0, min(len(whole), 600), 200).tolist():
+        broken.append(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
+    for content in broken:
+        file.write_bytes(content)
+        for read in (read_volume, read_grid, read_label_map):
+            with suppress(ImageReadError):
+                read(file)
+
+
+def test_a_nifti_header_of_negative_sizes_has_no_grid(tmp_path):
+    file = tmp_path / "mask.nii"
+    write_label_map(drawn(), file)
+    content = bytearray(file.read_bytes())
+    content[42:44] = (-3).to_bytes(2, "little", signed=True)
+    file.write_bytes(content)
+    for read in (read_volume, read_grid):
+        with pytest.raises(ImageReadError, match=r"mask\.nii "):
+            read(file)
+
+
+def test_a_header_field_that_is_no_utf8_is_passed_over(tmp_path):
+    file = tmp_path / "mask.mha"
+    write_label_map(drawn(), file)
+    head, mark, voxels = file.read_bytes().partition(b"ElementDataFile")
+    file.write_bytes(head + "Größe = 3\n".encode("latin-1") + mark + voxels)
+    np.testing.assert_array_equal(read_label_map(file).voxels, drawn().voxels)
+    assert read_label_map(file).labels == drawn().labels

@@ -38,7 +38,9 @@ def read_itk(path: Path) -> tuple[Volume, dict[int, str]]:
             f"{path} holds {image.GetNumberOfComponentsPerPixel()} numbers a voxel (colours, "
             "vectors or layers); expected one. Save one channel or one layer as a file of its own."
         )
-    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    # SimpleITK cannot be asked for a key that is no UTF-8, and none of those is a segment's.
+    keys = [key for key in image.GetMetaDataKeys() if key.isascii()]
+    fields = {key: image.GetMetaData(key) for key in keys}
     if _is_meta_image(path):
         fields = {key: unquote(value) for key, value in fields.items()}
     array = sitk.GetArrayFromImage(image)

@@ -36,7 +36,9 @@ def empty_volume(shape: tuple[int, ...], affine: Affine, path: Path) -> Volume:
     Raises:
         ImageReadError: not one 3D grid, or no place in the patient.
     """
-    zeros = _three_axes(np.broadcast_to(np.uint8(0), shape), path)
+    # A damaged header can give less than none.
+    sizes = [max(size, 0) for size in shape]
+    zeros = _three_axes(np.broadcast_to(np.uint8(0), sizes), path)
     return _placed(zeros, affine, path)
 
 
