@@ -1,5 +1,7 @@
 """DICOM segmentations: every voxel back, read by us and by highdicom; names, codes, patient."""
 
+from contextlib import suppress
+
 import highdicom as hd
 import numpy as np
 import pydicom
@@ -246,3 +248,21 @@ def test_one_frame(tmp_path, source):
         LabelMap(voxels, label_map.affine, {4: "liver"}), source, tmp_path / "s", ALGORITHM
     )
     np.testing.assert_array_equal(read_dicom_seg(tmp_path / "s", source).voxels, voxels)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_anywhere_a_segmentation_is_read_or_refused_in_words(tmp_path, source):
+    """Cut at every 60th byte, and with single bytes changed: nothing else may be raised."""
+    file = tmp_path / "seg.dcm"
+    write_dicom_seg(labelled(source, {1: "liver"}), source, file, ALGORITHM)
+    whole, rng = file.read_bytes(), np.random.default_rng(0)
+    broken = [whole[:size] for size in range(140, len(whole) - 1, 60)]
+    for at in rng.integers(132, len(whole), 150).tolist():
+        broken.append(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
+    for content in broken:
+        file.write_bytes(content)
+        with suppress(ImageReadError, GridMismatchError):
+            read_dicom_seg(file, source)
+    file.unlink()
+    with pytest.raises(ImageReadError, match=r"seg\.dcm is gone"):
+        read_dicom_seg(file, source)

@@ -11,7 +11,7 @@ from cobot.errors import CobotError, ImageReadError
 
 DAMAGE = (
     *(InvalidDicomError, BytesLengthException, EOFError, struct.error),
-    *(ValueError, TypeError, KeyError, AttributeError, NotImplementedError),
+    *(ValueError, TypeError, LookupError, AttributeError, RuntimeError),
 )
 """pydicom turns bytes into values when they are asked for, so any of its calls may raise these."""
 

@@ -21,8 +21,10 @@ from cobot.atomic import atomic_path
 from cobot.errors import GridMismatchError, ImageReadError
 from cobot.io.dicom_algorithm import MAKER, Algorithm, unique_long_strings
 from cobot.io.dicom_codes import ARTIFICIAL_INTELLIGENCE, structure_code
+from cobot.io.dicom_damage import DAMAGE, damage_named
 from cobot.io.dicom_seg_source import highdicom_sources, in_source_order
 from cobot.io.dicom_source import DicomSource, carry_patient, labels_with_voxels, read_source
+from cobot.io.unreadable import named_refusals
 from cobot.shapes import LabelVoxels
 from cobot.volume import LARGEST_LABEL, LabelMap
 
@@ -82,12 +84,16 @@ def read_dicom_seg(file: Path, source: Sequence[Path]) -> LabelMap:
         GridMismatchError: a frame lies on none of the images, or on other pixels.
     """
     images = read_source(source)
-    with warnings.catch_warnings():
+    with named_refusals(file), damage_named(file), warnings.catch_warnings():
         # pydicom's warnings quote values, which may be the patient's.
         warnings.simplefilter("ignore")
-        segmentation = _read(file)
-        names = _names(segmentation)
-        frames = np.atleast_3d(segmentation.pixel_array >= _least_value(segmentation))
+        return _read_onto(images, file)
+
+
+def _read_onto(images: DicomSource, file: Path) -> LabelMap:
+    segmentation = _read(file)
+    names = _names(segmentation)
+    frames = np.atleast_3d(segmentation.pixel_array >= _least_value(segmentation))
     if segmentation.get("NumberOfFrames") == 1:
         frames = frames.reshape(1, segmentation.Rows, segmentation.Columns)
     rows, cols = images.grid.slices[0].shape
@@ -185,7 +191,7 @@ def _segments(labels: dict[int, str], algorithm: Algorithm) -> list[hd.seg.Segme
 def _read(file: Path) -> Dataset:
     try:
         dataset = hd.seg.segread(file)
-    except (ValueError, AttributeError, KeyError, EOFError, TypeError) as error:
+    except DAMAGE as error:
         raise ImageReadError(
             f"{file} is not a DICOM segmentation, or is damaged ({type(error).__name__}); expected "
             "a SEG object. Export it again."
