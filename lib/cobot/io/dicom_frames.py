@@ -53,18 +53,22 @@ def frames_of(dataset: Dataset, count: int, path: Path) -> list[Dataset]:
             "Copy it again."
         )
     shared = (dataset.get(SHARED) or [Dataset()])[0]
-    common = Dataset()
-    common.update({tag: dataset[tag] for tag in dataset.keys()})
-    common.file_meta = dataset.file_meta
-    for keyword in (*GROUP_TAGS, "NumberOfFrames"):
-        common.pop(keyword, None)
+    common = without(dataset, (*GROUP_TAGS, "NumberOfFrames"))
     return [_frame(common, shared, groups) for groups in own]
 
 
+def without(dataset: Dataset, keywords: Sequence[str]) -> Dataset:
+    """The fields of a dataset but for some."""
+    kept = Dataset()
+    kept.update({tag: dataset[tag] for tag in dataset.keys()})
+    kept.file_meta = dataset.file_meta
+    for keyword in keywords:
+        kept.pop(keyword, None)
+    return kept
+
+
 def _frame(common: Dataset, shared: Dataset, own: Dataset) -> Dataset:
-    frame = Dataset()
-    frame.update(common)
-    frame.file_meta = common.file_meta
+    frame = without(common, ())
     for group in SLICE_GROUPS:
         for item in own.get(group) or shared.get(group) or ():
             frame.update(item)
