@@ -269,6 +269,17 @@ def test_an_image_can_be_sent_again_right_after_it_was_deleted(clinic, tmp_path)
     assert (studies / "a.nii.gz").read_bytes() == kept.read_bytes()
 
 
+def test_a_label_stored_in_another_direction_is_taken(clinic, tmp_path):
+    """Its voxels are the image's: another client than Slicer may order them otherwise."""
+    studies, store, label = clinic
+    turned = nib.load(label).as_reoriented(np.array([[0, -1], [1, 1], [2, 1]]))
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    assert turned.affine[0, 0] == -nib.load(label).affine[0, 0]
+    store.save_label("a", str(tmp_path / "turned.nii.gz"), "final", dict(INFO))
+    saved = nib.load(studies / "labels" / "final" / "a.nii.gz")
+    assert np.array_equal(saved.get_fdata(), turned.get_fdata())
+
+
 @pytest.mark.parametrize("damage", ["cut", "other file", "other shape", "moved", "halves"])
 def test_a_label_that_is_none_of_its_image_leaves_the_one_before(clinic, tmp_path, damage):
     studies, store, label = clinic

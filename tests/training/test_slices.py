@@ -103,6 +103,22 @@ def test_a_case_of_which_half_was_removed_is_decoded_anew(tmp_path, corrections,
     assert list((tmp_path / "cache").iterdir()) == [folder]
 
 
+def test_a_label_stored_in_another_direction_teaches_the_same(tmp_path, corrections):
+    from cobot.io import read_label_map, write_label_map
+
+    straight = read_label_map(corrections[0].corrected)
+    turned = straight.turned_onto(straight.affine @ np.diag([-1, 1, -1, 1]))
+    write_label_map(turned, tmp_path / "l.nii.gz")
+    other = replace(corrections[0], corrected=tmp_path / "l.nii.gz")
+    cache = SliceCache(tmp_path / "c", TASK)
+    index = SliceCache(tmp_path / "d", TASK).index(corrections[0])
+    assert cache.index(other) == index
+    for rank, one in enumerate(index.slices):
+        ours, theirs = cache.pictures(other, rank), cache.pictures(corrections[0], rank)
+        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert ours[1].any() == bool(one.present)
+
+
 def test_labels_of_another_grid_and_windows_that_do_not_fit_name_the_case(tmp_path, corrections):
     from cobot.errors import GridMismatchError, WindowError
     from cobot.io import write_label_map
