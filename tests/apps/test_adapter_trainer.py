@@ -108,7 +108,13 @@ def test_a_failure_is_told_to_who_looks(make, tmp_path):
     assert "is not on the image's grid" in stats["message"]
 
 
-def test_two_servers_on_one_store_take_turns(make, tmp_path, trainer_module, monkeypatch):
+@pytest.mark.parametrize(
+    "begin",
+    [lambda trainer: trainer.get_ready(dict(QUICK)), lambda trainer: trainer(dict(QUICK), None)],
+    ids=["asked", "begun"],
+)
+def test_two_servers_on_one_store_take_turns(make, tmp_path, trainer_module, monkeypatch, begin):
+    """The report of the training that runs is not replaced."""
     trainer = make()
     monkeypatch.setattr(trainer_module, "LOCK_WAIT_S", 0.1)
     (tmp_path / "store").mkdir()
@@ -116,18 +122,5 @@ def test_two_servers_on_one_store_take_turns(make, tmp_path, trainer_module, mon
         FileLock(tmp_path / "store" / trainer_module.LOCK_NAME),
         pytest.raises(ConfigError, match="Another server's training writes to"),
     ):
-        trainer(dict(QUICK), None)
-
-
-def test_the_report_of_another_servers_training_is_not_replaced(
-    make, tmp_path, trainer_module, monkeypatch
-):
-    trainer = make()
-    monkeypatch.setattr(trainer_module, "LOCK_WAIT_S", 0.1)
-    (tmp_path / "store").mkdir()
-    with (
-        FileLock(tmp_path / "store" / trainer_module.LOCK_NAME),
-        pytest.raises(ConfigError, match="Another server's training writes to"),
-    ):
-        trainer.get_ready(dict(QUICK))
+        begin(trainer)
     assert report_of(tmp_path) is None

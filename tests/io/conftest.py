@@ -102,3 +102,20 @@ def compress_slices(files: list[Path], compressor: str) -> None:
         dataset["PixelData"].is_undefined_length = True
         dataset.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
         dataset.save_as(file)
+
+
+@pytest.fixture
+def damaged() -> Callable[..., list[bytes]]:
+    """Return a function that gives a file's bytes cut short at many places, and with one changed.
+
+    Its arguments: the bytes, how many lie between two cuts, and the range in which bytes change.
+    """
+
+    def made(whole: bytes, step: int, first: int = 0, last: int | None = None) -> list[bytes]:
+        rng = np.random.default_rng(0)
+        broken = [whole[:size] for size in range(first, len(whole) - 1, step)]
+        for at in rng.integers(first, min(last or len(whole), len(whole)), 150).tolist():
+            broken.append(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
+        return broken
+
+    return made

@@ -251,15 +251,11 @@ def test_one_frame(tmp_path, source):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_damaged_anywhere_a_segmentation_is_read_or_refused_in_words(tmp_path, source):
-    """Cut at every 60th byte, and with single bytes changed: nothing else may be raised."""
+def test_damaged_anywhere_a_segmentation_is_read_or_refused_in_words(tmp_path, source, damaged):
+    """Nothing else may be raised."""
     file = tmp_path / "seg.dcm"
     write_dicom_seg(labelled(source, {1: "liver"}), source, file, ALGORITHM)
-    whole, rng = file.read_bytes(), np.random.default_rng(0)
-    broken = [whole[:size] for size in range(140, len(whole) - 1, 60)]
-    for at in rng.integers(132, len(whole), 150).tolist():
-        broken.append(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
-    for content in broken:
+    for content in damaged(file.read_bytes(), 60, 132):
         file.write_bytes(content)
         with suppress(ImageReadError, GridMismatchError):
             read_dicom_seg(file, source)
