@@ -53,22 +53,22 @@ def frames_of(dataset: Dataset, count: int, path: Path) -> list[Dataset]:
             "Copy it again."
         )
     shared = (dataset.get(SHARED) or [Dataset()])[0]
-    common = without(dataset, (*GROUP_TAGS, "NumberOfFrames"))
+    common = copied(dataset, but_for=(*GROUP_TAGS, "NumberOfFrames"))
     return [_frame(common, shared, groups) for groups in own]
 
 
-def without(dataset: Dataset, keywords: Sequence[str]) -> Dataset:
-    """The fields of a dataset but for some."""
-    kept = Dataset()
-    kept.update({tag: dataset[tag] for tag in dataset.keys()})
-    kept.file_meta = dataset.file_meta
-    for keyword in keywords:
-        kept.pop(keyword, None)
-    return kept
+def copied(dataset: Dataset, but_for: Sequence[str] = ()) -> Dataset:
+    """A dataset of the same fields, but for those named; the values are shared."""
+    copy = Dataset()
+    copy.update({tag: dataset[tag] for tag in dataset.keys()})
+    copy.file_meta = dataset.file_meta
+    for keyword in but_for:
+        copy.pop(keyword, None)
+    return copy
 
 
 def _frame(common: Dataset, shared: Dataset, own: Dataset) -> Dataset:
-    frame = without(common, ())
+    frame = copied(common)
     for group in SLICE_GROUPS:
         for item in own.get(group) or shared.get(group) or ():
             frame.update(item)

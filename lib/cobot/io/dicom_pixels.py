@@ -13,7 +13,7 @@ from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, gen
 
 from cobot.errors import ImageReadError
 from cobot.io.dicom_damage import damage_named
-from cobot.io.dicom_frames import GROUP_TAGS, without
+from cobot.io.dicom_frames import GROUP_TAGS, copied
 from cobot.io.dicom_headers import is_enhanced, slices_of
 from cobot.shapes import Pixels
 
@@ -75,7 +75,7 @@ def _read_frames(dataset: Dataset, path: Path) -> list[Pixels]:
 
 def _decode_frames_with_gdcm(dataset: Dataset) -> Shaped[np.ndarray, "frame row col"] | None:
     """Stored values: GDCM would rescale all frames alike, so it gets the pixels without groups."""
-    bare = without(dataset, GROUP_TAGS)
+    bare = copied(dataset, but_for=GROUP_TAGS)
     bare.file_meta = pydicom.dataset.FileMetaDataset()
     bare.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     bare.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage

@@ -5,7 +5,7 @@ from jaxtyping import Integer
 from pydicom.dataset import Dataset
 
 from cobot.errors import ImageReadError
-from cobot.io.dicom_frames import OWN, SHARED
+from cobot.io.dicom_frames import OWN, SHARED, copied
 from cobot.io.dicom_source import PATIENT_TAGS, STUDY_TAGS, DicomSource
 
 MEASURES = ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices")
@@ -42,12 +42,9 @@ def _plain(dataset: Dataset, across_mm: float) -> Dataset:
     highdicom would log an unusual patient's name; patient and study are carried over afterwards.
     Given other measures than its images', it would no longer name the image under each frame.
     """
-    plain = Dataset()
-    plain.update(dataset)
+    plain = copied(dataset, but_for=("NumberOfFrames",))
     for keyword in (*PATIENT_TAGS, *STUDY_TAGS):
         setattr(plain, keyword, None)
-    if "NumberOfFrames" in plain:
-        del plain.NumberOfFrames
     # Six decimals fit into the 16 characters of a decimal string.
     plain.SliceThickness = round(float(dataset.get("SliceThickness") or across_mm), 6)
     plain.SpacingBetweenSlices = round(across_mm, 6)
@@ -56,8 +53,7 @@ def _plain(dataset: Dataset, across_mm: float) -> Dataset:
 
 def _multi_frame(frames: list[Dataset]) -> Dataset:
     """The enhanced image again, from its frames, with the groups that place it."""
-    image = Dataset()
-    image.update(frames[0])
+    image = copied(frames[0])
     image.NumberOfFrames = len(frames)
     shared = Dataset()
     shared.PixelMeasuresSequence = [_only(frames[0], MEASURES)]

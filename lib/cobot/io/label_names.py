@@ -12,10 +12,10 @@ JSON_KEY = "cobot_labels"
 """The key of our JSON in a NIfTI comment extension."""
 
 TABLE_ENTRY = re.compile(
-    rb'<Label\s+Key="(\d{1,9})"[^>]*>\s*<!\[CDATA\[(.*?)\]\]>\s*</Label>', re.S
+    rb'<Label\s+Key="(\d{1,9})"[^>]{0,300}>\s*<!\[CDATA\[(.{0,300}?)\]\]>\s*</Label>', re.S
 )
-"""A line of Connectome Workbench's label table; found without an XML parser, which a file from
-outside could exhaust."""
+"""A line of Connectome Workbench's label table; found without an XML parser, and with bounded
+lengths, since a file from outside could exhaust both."""
 
 
 def check_names(labels: Mapping[int, str], path: Path) -> None:

@@ -124,11 +124,9 @@ def view_case(case: ReviewedCase, number: int, folder: Path, pictured: bool) -> 
         except CobotError as error:
             no_picture = f"No slices are drawn: {error}"
     rows = [_row(case, value, place) for place, value in enumerate(case.record.labels)]
-    absent = [row.name for row in rows if row.is_empty]
-    if len(absent) > EMPTY_ROWS:
-        rows = [row for row in rows if not row.is_empty]
-    else:
-        absent = []
+    empty = [row for row in rows if row.is_empty]
+    absent = [row.name for row in empty] if len(empty) > EMPTY_ROWS else []
+    rows = [row for row in rows if row.name not in absent]
     return CaseView(case, f"case-{number}", rows, absent, _chart(case), pictures, no_picture)
 
 
